@@ -1,0 +1,46 @@
+"""facet: a 3D face from one or two photographs.
+
+`facet.reconstruct(photo)` is the main entry. Everything is loaded on first use, so that `import facet` is
+quick and a machine that only trains needs no plotting or viewing package.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_FROM_RECONSTRUCTION = ("FaceNotFoundError", "Reconstruction", "reconstruct")
+_MODULES = (
+    "augment",
+    "crop",
+    "evaluation",
+    "execute",
+    "face_model",
+    "figures",
+    "files",
+    "geometry",
+    "images",
+    "networks",
+    "paths",
+    "photos",
+    "profiles",
+    "reconstruction",
+    "rendering",
+    "report",
+    "synthetic",
+    "training",
+    "viewers",
+)
+
+__all__ = ["FaceNotFoundError", "Reconstruction", "__version__", "reconstruct"]
+
+
+def __getattr__(name: str):
+    if name in _FROM_RECONSTRUCTION:
+        return getattr(import_module("facet.reconstruction"), name)
+    if name in _MODULES:
+        return import_module(f"facet.{name}")
+    raise AttributeError(f"module 'facet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FROM_RECONSTRUCTION, *_MODULES])
