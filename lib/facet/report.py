@@ -1,0 +1,323 @@
+"""What a notebook leaves behind: figures, tables, records, and where they came from.
+
+    run = facet.report.start("11_twoview", profile=profile, seed=seed)
+    run.figure(plot_ced(errors), "ced", caption="Share of faces under an error")
+    run.table(summary, "nme", caption="...")
+
+writes `reports/<profile>/figures/ced.png`, `tables/nme.csv` and `.md`, and keeps `provenance.json`. Figures and
+tables carry nothing that changes from run to run (no date, no version, no duration): those stand in
+`provenance.json` alone.
+"""
+
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from facet import profiles, provenance
+from facet.files import sha256, write_beside, write_text
+from facet.paths import REPORTS
+from facet.profiles import Profile
+
+COLUMNS = (
+    "model variant test_set metric normaliser yaw pitch profile seed device samples mean median std p90 n "
+    "ms images_per_second threads source"
+).split()
+
+
+def resolve(name: str, value):
+    """A parameter's value by precedence: injected into the notebook > environment (FACET_NAME) > literal.
+
+    Args:
+        name: profile, seed, device or train.
+        value: what the notebook's variable holds: its literal or what papermill injected over it.
+    """
+    given = os.environ.get(f"FACET_{name.upper()}")
+    if not given or name in _injected():
+        return value
+    return int(given) if name == "seed" else given
+
+
+def _injected() -> set[str]:
+    """Names that papermill's injected cell assigned, read from the running kernel's history."""
+    if "IPython" not in sys.modules:
+        return set()
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    cells = shell.user_ns.get("In", []) if shell else []
+    lines = [line for cell in cells if cell.startswith("# Parameters") for line in cell.splitlines()]
+    return {line.split("=")[0].strip() for line in lines if "=" in line}
+
+
+def start(
+    notebook: str,
+    *,
+    profile: str | Profile | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    train: str = "auto",
+    variant: str = "",
+    **parameters,
+) -> "Run":
+    """Begin a notebook's run: settle its parameters, fix the threads, open its place in the report.
+
+    Args:
+        notebook: file name without suffix, such as "11_twoview".
+        profile: name or Profile; the environment's FACET_PROFILE overrides a literal.
+        seed: the profile's own when None; another seed's results get "-seed<n>" behind their names.
+        device: "auto" takes CUDA where there is one.
+        train: auto, always or never; handed through.
+        variant: goes behind the results' names, for runs of one notebook with other parameters.
+        parameters: anything else worth recording.
+
+    Raises:
+        FileNotFoundError: no such profile.
+        ValueError: train is none of the three words.
+    """
+    profile = resolve("profile", profile)
+    if not isinstance(profile, Profile):
+        profile = profiles.load(profile)
+    seed = resolve("seed", profile.seed if seed is None else seed)
+    train = resolve("train", train)
+    if train not in ("auto", "always", "never"):
+        raise ValueError(f"train is auto, always or never, not {train!r}")
+    device = settle_device(resolve("device", device))
+    set_threads(profile.threads)
+    return Run(notebook, profile, seed, device, train, variant, parameters)
+
+
+def settle_device(device: str) -> str:
+    """ "auto" becomes "cuda" where CUDA is available, else "cpu"; other names are kept."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def set_threads(threads: int) -> None:
+    """Fix torch's threads (sums depend on them); FACET_THREADS overrides, for test workers."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("FACET_THREADS") or threads))
+
+
+class Run:
+    """One notebook's run in one profile; made by `start`.
+
+    Attributes:
+        profile: Profile in force; `seed`, `device`, `train` as settled.
+        folder: where results are written: `reports/<profile>`, or a stage beside it while `facet report` runs the
+            notebook, moved into place when the last cell has passed.
+    """
+
+    def __init__(self, notebook, profile, seed, device, train, variant, parameters):
+        self.notebook = notebook
+        self.profile, self.seed, self.device, self.train = profile, seed, device, train
+        self.variant = variant
+        self.home = REPORTS / profile.name
+        self.folder = Path(os.environ.get("FACET_STAGE") or self.home)
+        self._began = time.monotonic()
+        self._entry = {
+            "commit": provenance.commit(),
+            "parameters": {"seed": seed, "device": device, "train": train, "variant": variant, **parameters},
+            "profile": profile.to_dict(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(device),
+            "inputs": {},
+            "artefacts": {},
+        }
+
+    def figure(self, figure, name: str, *, caption: str = "", dpi: int = 110) -> Path:
+        """Save a figure as a PNG and show it in the notebook.
+
+        Args:
+            figure: matplotlib Figure, or an image: (H, W, 3) or (H, W) array or tensor, floats in [0, 1] or uint8.
+            name: file name without suffix, unique in the report.
+            caption: one sentence for the report's page.
+            dpi: of a matplotlib figure.
+
+        Returns:
+            Path of the PNG; its bytes are a function of the pixels alone.
+        """
+        path = self._path("figures", name, ".png")
+        data = png_bytes(figure, dpi)
+        with write_beside(path) as temporary:
+            temporary.write_bytes(data)
+        self._keep(path, "figure", caption)
+        _show(data)
+        return path
+
+    def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
+        """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
+
+        A frame with a column `metric` is a summary: profile, seed and source are filled in where absent, and the
+        report's common columns come first, in their order.
+
+        Returns:
+            The frame as saved, so that it can end a cell.
+        """
+        frame = _summary(frame, self) if "metric" in frame.columns else frame
+        path = self._path("tables", name, ".csv")
+        write_text(path, csv_text(frame))
+        write_text(path.with_suffix(".md"), markdown_text(frame, digits))
+        self._keep(path, "table", caption)
+        return frame
+
+    def record(self, frame, name: str) -> Path:
+        """Save the tidy rows of a run that took hours, as `records/<name>.csv`; only the real run writes them."""
+        path = self._path("records", name, ".csv")
+        write_text(path, csv_text(frame))
+        self._keep(path, "record", "")
+        return path
+
+    def read_record(self, name: str):
+        """A record as a pandas frame, of this run or as it was committed.
+
+        Raises:
+            FileNotFoundError: nobody has written it; the message says where it was looked for.
+        """
+        import pandas as pd
+
+        staged = self._path("records", name, ".csv")
+        path = staged if staged.is_file() else self.home / staged.relative_to(self.folder)
+        if not path.is_file():
+            raise FileNotFoundError(f"no record {name!r} of profile {self.profile.name}: {path} is missing")
+        self.reads(path)
+        return pd.read_csv(path)
+
+    def viewer(self, html: str, name: str, *, caption: str = "") -> Path:
+        """Save an interactive page (k3d snapshot) as `viewers/<name>.html`; the report shows it in a frame."""
+        path = self._path("viewers", name, ".html")
+        write_text(path, html)
+        self._keep(path, "viewer", caption)
+        return path
+
+    def reads(self, *paths: str | os.PathLike) -> None:
+        """Note input files (weights, photographs, data sets) with their checksums in the provenance."""
+        for path in map(Path, paths):
+            self._entry["inputs"][provenance.short(path)] = sha256(path)
+        self._save()
+
+    def note(self, **facts) -> None:
+        """Add facts to the provenance: training time, number of faces left out, anything that may vary."""
+        self._entry.setdefault("notes", {}).update(facts)
+        self._save()
+
+    def _path(self, kind: str, name: str, suffix: str) -> Path:
+        if Path(name).name != name or Path(name).suffix in (".png", ".csv", ".md", ".html"):
+            raise ValueError(f"{name!r}: give a bare name, without folder or suffix")
+        ends = ([self.variant] if self.variant else []) + (
+            [f"seed{self.seed}"] if self.seed != self.profile.seed else []
+        )
+        return self.folder / kind / ("-".join([name, *ends]) + suffix)
+
+    def _keep(self, path: Path, kind: str, caption: str) -> None:
+        name = path.relative_to(self.folder).as_posix()
+        self._entry["artefacts"].pop(name, None)
+        self._entry["artefacts"][name] = {"kind": kind, "caption": caption, "sha256": sha256(path)}
+        self._save()
+
+    def _save(self) -> None:
+        self._entry["seconds"] = round(time.monotonic() - self._began, 1)
+        key = self.notebook + (f"-{self.variant}" if self.variant else "")
+        key += f"-seed{self.seed}" if self.seed != self.profile.seed else ""
+        provenance.merge(self.folder / "provenance.json", key, self._entry, known=self.home)
+
+
+def png_bytes(figure, dpi: int = 110) -> bytes:
+    """PNG of a matplotlib Figure or of an image array, without date, software or other metadata."""
+    from PIL import Image
+
+    if hasattr(figure, "savefig"):
+        import matplotlib.pyplot as plt
+
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)
+        image = Image.open(buffer).convert("RGB")
+    else:
+        image = Image.fromarray(_uint8(figure))
+    out = io.BytesIO()
+    image.save(out, format="PNG", optimize=True)
+    return out.getvalue()
+
+
+def _uint8(image) -> np.ndarray:
+    values = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise ValueError(f"an image is (H, W) or (H, W, 3), not {values.shape}")
+    if values.dtype != np.uint8:
+        values = (values.clip(0, 1) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(values)
+
+
+def csv_text(frame) -> str:
+    """A frame as CSV: no index (named ones become columns), floats to six significant digits."""
+    return _flat(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def markdown_text(frame, digits: int = 4) -> str:
+    """A frame as a Markdown table; missing values are empty, columns that hold one empty value go."""
+    frame = _flat(frame)
+    frame = frame.loc[:, [c for c in frame if not (frame[c].isna() | (frame[c] == "")).all()]]
+    return frame.to_markdown(index=False, floatfmt=f".{digits}g", missingval="") + "\n"
+
+
+def _flat(frame):
+    return frame if frame.index.names == [None] and frame.index.dtype.kind in "iu" else frame.reset_index()
+
+
+def _summary(frame, run: Run):
+    frame = _flat(frame).copy()
+    for column, value in (("profile", run.profile.name), ("seed", run.seed), ("source", "facet")):
+        if column not in frame:
+            frame[column] = value
+    first = [c for c in COLUMNS if c in frame]
+    return frame[first + [c for c in frame if c not in COLUMNS]]
+
+
+def _show(data: bytes) -> None:
+    """Display a PNG where a notebook is running."""
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+        from IPython.display import Image, display
+
+        if get_ipython() is not None and "ipykernel" in sys.modules:
+            display(Image(data=data, format="png"))
+
+
+def publish(stage: Path, profile: str, key: str, facts: Mapping[str, object]) -> list[str]:
+    """Move a finished run's staged results into `reports/<profile>` and merge its provenance.
+
+    Args:
+        stage: folder that the notebook wrote to.
+        profile: name of the profile, and of the folder under `reports/`.
+        key: the run's entry in provenance.json.
+        facts: added to the entry (total duration).
+
+    Returns:
+        Names of the results, relative to the report's folder. Results of an earlier run of the same notebook that
+        this one no longer makes are removed.
+    """
+    home = REPORTS / profile
+    staged = provenance.read(stage / "provenance.json")
+    entry = {**staged.get(key, {"artefacts": {}}), **facts}
+    before = provenance.read(home / "provenance.json").get(key, {}).get("artefacts", {})
+    made = sorted(p for p in stage.rglob("*") if p.is_file() and p.name != "provenance.json")
+    for path in made:
+        target = home / path.relative_to(stage)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    for name in set(before) - set(entry["artefacts"]):
+        (home / name).unlink(missing_ok=True)
+        (home / name).with_suffix(".md").unlink(missing_ok=True)
+    provenance.merge(home / "provenance.json", key, entry, known=home)
+    shutil.rmtree(stage, ignore_errors=True)
+    return [p.relative_to(stage).as_posix() for p in made]
