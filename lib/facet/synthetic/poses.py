@@ -1,0 +1,249 @@
+"""How synthetic heads stand and what looks at them: pose samplers and cameras.
+
+A vertex V of the model frame (mm) is turned to P = R V (head rotation of `geometry.rotation_matrix`, still the model's
+axes) and projected into the image frame (pixels, y down, z toward the camera, left-handed).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TWO_VIEW_YAW = {"front": (-14.0, 14.0), "left": (-100.0, -67.5), "right": (67.5, 100.0)}
+TWO_VIEW_TILT = 9.0
+ROTATION_YAW = tuple(-90.0 + 22.5 * k for k in range(8))
+ROTATION_TILT = 25.0
+FLORENCE_YAW = (-80.0, -60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0, 80.0)
+FLORENCE_PITCH = (-15.0, 0.0, 15.0)
+NEAREST = 350.0
+"""Distance in mm of a phone held for a self-portrait."""
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Yaw, pitch, roll in degrees, three tensors of one shape."""
+
+    yaw: Tensor
+    pitch: Tensor
+    roll: Tensor
+
+    def flatten(self) -> Poses:
+        """The poses in one row, people outermost."""
+        return Poses(self.yaw.flatten(), self.pitch.flatten(), self.roll.flatten())
+
+
+def two_view_poses(generator: torch.Generator, people: int) -> Poses:
+    """Front, left and right view of each person, (people, 3) (TwoView figure 4.4)."""
+    low, high = torch.tensor(tuple(TWO_VIEW_YAW.values()), device=generator.device).T
+    yaw = low + (high - low) * _uniform(generator, (people, 3), 0.0, 1.0)
+    return _with_tilt(generator, yaw, TWO_VIEW_TILT)
+
+
+def rotation_poses(generator: torch.Generator, people: int) -> Poses:
+    """Eight views of each person that cover profile to profile, (people, 8) (Rotation figure 4.3).
+
+    The thesis lists −90, ±67.5, ±45, ±22.5, 0 (eight numbers), "plus U[0, 22.5]": read as the lower edges of eight
+    bins that tile [−90, 90].
+    """
+    start = torch.tensor(ROTATION_YAW, device=generator.device)
+    yaw = start + _uniform(generator, (people, len(ROTATION_YAW)), 0.0, 22.5)
+    return _with_tilt(generator, yaw, ROTATION_TILT)
+
+
+def pair_poses(generator: torch.Generator, people: int, *, tilt: float = ROTATION_TILT) -> Poses:
+    """A front view, |yaw| ≤ 45°, and a side view, 45° < |yaw| ≤ 100°, of each person, (people, 2) (SPEC section 2)."""
+    front = _uniform(generator, (people,), -45.0, 45.0)
+    side = 100.0 - _uniform(generator, (people,), 0.0, 55.0)
+    sign = torch.where(_uniform(generator, (people,), 0.0, 1.0) < 0.5, -1.0, 1.0)
+    return _with_tilt(generator, torch.stack((front, side * sign), dim=1), tilt)
+
+
+def florence_poses() -> Poses:
+    """The 27 poses of the Florence protocol, (27,), pitch outermost, roll 0 (Rotation section 5.2.1)."""
+    pitch, yaw = torch.meshgrid(torch.tensor(FLORENCE_PITCH), torch.tensor(FLORENCE_YAW), indexing="ij")
+    return Poses(yaw.flatten(), pitch.flatten(), torch.zeros(yaw.numel()))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A batch of cameras; orthographic where `distance` is infinite.
+
+    With (X, Y, Z) = P − origin and d = distance:
+
+        x = cx + s X d / (d − Z),   y = cy − s Y d / (d − Z),   z = s Z
+
+    so a point in the plane of the origin has the same size in every camera, and z stays a length.
+
+    Attributes:
+        scale: (B,) s, pixels per millimetre in the plane Z = 0.
+        centre: (B, 2) pixel at which `origin` lands; the optical axis goes through it.
+        distance: (B,) mm from the camera to the plane Z = 0; `inf` is orthographic.
+        origin: (B, 3) mm, in the model's axes after the head's rotation; None is 0.
+    """
+
+    scale: Tensor
+    centre: Tensor
+    distance: Tensor
+    origin: Tensor | None = None
+
+    @classmethod
+    def orthographic(cls, scale: Tensor, centre: Tensor) -> Camera:
+        """A camera at infinity."""
+        return cls(scale, centre, torch.full_like(scale, math.inf))
+
+    @classmethod
+    def florence(cls, vertices: Tensor, image_size: int, *, field_of_view: float = 60.0) -> Camera:
+        """The camera of the Florence protocol for turned heads (Rotation appendix B).
+
+        It looks along −z at the middle of the box in x and y from z = 3 h / (2 tan yfov) + the 85th percentile of z,
+        h the head's height; yfov, not its half, stands in the tangent, as in the script.
+
+        Args:
+            vertices: (B, N, 3) mm, turned to the pose to be seen, before the camera.
+            image_size: S.
+            field_of_view: vertical, degrees.
+        """
+        low, high = vertices.amin(dim=1), vertices.amax(dim=1)
+        height = high[:, 1] - low[:, 1]
+        count = vertices.shape[1]
+        rank = min(round(count * 0.85), count - 1)
+        plane = vertices[:, :, 2].sort(dim=1).values[:, rank]
+        distance = 3 * height / (2 * math.tan(math.radians(field_of_view)))
+        focal = image_size / 2 / math.tan(math.radians(field_of_view) / 2)
+        origin = torch.cat(((low + high)[:, :2] / 2, plane[:, None]), dim=1)
+        centre = torch.full_like(origin[:, :2], (image_size - 1) / 2)
+        return cls(focal / distance, centre, distance, origin)
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Image-frame points, and what interpolates them in perspective.
+
+        Args:
+            points: (B, N, 3) P = R V in mm.
+
+        Returns:
+            (B, N, 3) pixels, and 1/w (B, N) = d / (d − Z): attributes are linear in the image after multiplication
+            by it. It is 1 everywhere for an orthographic camera.
+
+        Raises:
+            ValueError: a point lies at or behind the camera.
+        """
+        origin = 0.0 if self.origin is None else self.origin[:, None]
+        points = points - origin
+        w = 1 - points[..., 2] / self.distance[:, None]
+        if not bool((w > 0).all()):
+            raise ValueError("points lie behind the camera: enlarge its distance")
+        inverse_w = 1 / w
+        scale = self.scale[:, None]
+        x = self.centre[:, :1] + scale * points[..., 0] * inverse_w
+        y = self.centre[:, 1:] - scale * points[..., 1] * inverse_w
+        return torch.stack((x, y, scale * points[..., 2]), dim=-1), inverse_w
+
+    def moved(self, matrix: Tensor) -> Camera:
+        """The camera whose pictures are shifted and enlarged by (B, 2, 3) crop matrices (no turn).
+
+        Raises:
+            ValueError: a matrix turns or mirrors the picture.
+        """
+        scale = matrix[:, 0, 0]
+        expected = torch.diag_embed(torch.stack((scale, scale), dim=1))
+        if not bool(((matrix[:, :, :2] - expected).abs().amax() < 1e-4) & (scale > 0).all()):
+            raise ValueError("a camera can follow shifts and scales only: warp the picture to turn it")
+        centre = scale[:, None] * self.centre + matrix[:, :, 2]
+        return Camera(self.scale * scale, centre, self.distance, self.origin)
+
+
+def random_distance(
+    generator: torch.Generator, batch: int, *, nearest: float = NEAREST, orthographic: float = 0.25
+) -> Tensor:
+    """(B,) distances in mm, evenly spread in 1/distance from `nearest` to infinity.
+
+    A share `orthographic` is infinite: crops of far photographs, and 300W-LP's weak perspective.
+    """
+    inverse = _uniform(generator, (batch,), 0.0, 1.0) / nearest
+    far = _uniform(generator, (batch,), 0.0, 1.0) < orthographic
+    return torch.where(far, math.inf, 1 / inverse.clamp(min=1e-7))
+
+
+def random_camera(
+    generator: torch.Generator,
+    batch: int,
+    *,
+    image_size: int,
+    scale: tuple[float, float],
+    shift: float = 0.05,
+    nearest: float = NEAREST,
+    orthographic: float = 0.25,
+) -> Camera:
+    """Random scale (px per mm), place (share of the image size about its middle) and distance."""
+    size = _uniform(generator, (batch,), *scale)
+    centre = (image_size - 1) / 2 + image_size * _uniform(generator, (batch, 2), -shift, shift)
+    distance = random_distance(generator, batch, nearest=nearest, orthographic=orthographic)
+    return Camera(size, centre, distance)
+
+
+def perspective_matrix(
+    near: float, far: float, left: float, right: float, bottom: float, top: float
+) -> Tensor:
+    """(4, 4) M_PERSP, eye to canonical screen space (TwoView eq. 2.8; Theoharis et al.).
+
+    The eye looks along +z of a left-handed frame; left … top are where the frustum cuts the near plane. The equation
+    as printed serves a frustum that is symmetric about the axis; the third column's shear serves any other.
+    """
+    width, height, depth = right - left, top - bottom, far - near
+    rows = (
+        (2 * near / width, 0.0, -(right + left) / width, 0.0),
+        (0.0, 2 * near / height, -(top + bottom) / height, 0.0),
+        (0.0, 0.0, (near + far) / depth, -2 * near * far / depth),
+        (0.0, 0.0, 1.0, 0.0),
+    )
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def viewport_matrix(low: tuple[float, float, float], high: tuple[float, float, float]) -> Tensor:
+    """(4, 4) M_VIEWPORT from [−1, 1]³ to the box from `low` to `high` (TwoView eq. 2.9).
+
+    `low` is the bottom left nearest corner; for our image frame its y is larger than that of `high`.
+    """
+    low_, high_ = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+    matrix = torch.diag(torch.cat(((high_ - low_) / 2, torch.ones(1, dtype=torch.float64))))
+    matrix[:3, 3] = (high_ + low_) / 2
+    return matrix
+
+
+def perspective_chain(
+    points: Tensor,
+    *,
+    world_to_eye: Tensor,
+    frustum: tuple[float, float, float, float, float, float],
+    viewport: tuple[tuple[float, float, float], tuple[float, float, float]],
+) -> tuple[Tensor, Tensor]:
+    """Viewport · perspective · world→eye, then division by w (TwoView eq. 4.1).
+
+    Args:
+        points: (..., N, 3) in the world.
+        world_to_eye: (4, 4) scale, rotation and translation into the eye's frame.
+        frustum: (near, far, left, right, bottom, top) as :func:`perspective_matrix` takes them.
+        viewport: the corners that :func:`viewport_matrix` takes.
+
+    Returns:
+        (..., N, 3) viewport coordinates (z is the non-linear depth of the z-buffer), and (..., N) w, the depth
+        before the eye.
+    """
+    matrix = viewport_matrix(*viewport) @ perspective_matrix(*frustum) @ world_to_eye.to(torch.float64)
+    homogeneous = torch.cat((points, torch.ones_like(points[..., :1])), dim=-1).to(torch.float64)
+    moved = homogeneous @ matrix.to(points.device).T
+    w = moved[..., 3]
+    return (moved[..., :3] / w[..., None]).to(points.dtype), w.to(points.dtype)
+
+
+def _with_tilt(generator: torch.Generator, yaw: Tensor, tilt: float) -> Poses:
+    pitch = _uniform(generator, tuple(yaw.shape), -tilt, tilt)
+    roll = _uniform(generator, tuple(yaw.shape), -tilt, tilt)
+    return Poses(yaw, pitch, roll)
+
+
+def _uniform(generator: torch.Generator, shape: tuple[int, ...], low: float, high: float) -> Tensor:
+    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
