@@ -1,4 +1,4 @@
-"""The rasteriser beside a slow loop and a ray caster; winding, ties, perspective, gradients, texture space."""
+"""The rasteriser beside a slow loop and a ray caster; winding, ties, perspective, gradients, UV space."""
 
 import math
 
@@ -21,7 +21,7 @@ REFLECT = torch.tensor([1.0, -1.0, 1.0])  # model frame -> image frame, before s
 
 
 def lumpy_sphere(rows=40, columns=60):
-    """(V, 3), (F, 3): a closed star-shaped surface in the model frame, counter-clockwise seen from outside."""
+    """(V, 3), (F, 3): a closed star-shaped surface in the model frame, its triangles facing outward."""
     theta = torch.linspace(0, math.pi, rows)[1:-1].double()
     phi = torch.arange(columns, dtype=torch.float64) * 2 * math.pi / columns
     t, p = torch.meshgrid(theta, phi, indexing="ij")
@@ -119,6 +119,22 @@ def test_agrees_with_a_ray_caster(yaw):
         assert result["same_triangle"] >= 0.998
         assert result["depth_error"] <= 1e-5
         assert result["coverage_difference"] <= 2e-4
+
+
+def test_the_table_of_a_comparison():
+    pytest.importorskip("open3d")
+    from facet.rendering.compare import comparison_table
+
+    vertices, triangles = lumpy_sphere()
+    views = {
+        str(yaw): torch.stack([turned(vertices, yaw, 48, scale) for scale in (0.2, 0.3)]) for yaw in (0, 60)
+    }
+    table = comparison_table(views, triangles, (48, 50), repeats=1)
+    assert [(row["view"], row["meshes"], row["pixels"]) for row in table] == [("0", 2, 2400), ("60", 2, 2400)]
+    for row in table:
+        assert row["same_or_adjacent"] > 0.99
+        assert row["ours_images_per_second"] == pytest.approx(1e3 / row["ours_ms"])
+        assert row["open3d_ms"] > row["open3d_rays_ms"] > 0
 
 
 def test_no_pinholes_in_a_plane_of_slivers():
@@ -316,7 +332,7 @@ def test_corner_attributes_may_differ_across_a_seam():
 
 
 def test_map_from_mesh_samples_texel_centres():
-    """A plane through uv: texel (i, j) sits at u = (j + ½)/S, v = (i + ½)/S, in triangles of either winding."""
+    """A plane over uv: texel (i, j) sits at u = (j + ½)/S, v = (i + ½)/S, whatever the winding."""
     generator = torch.Generator().manual_seed(6)
     n, size = 9, 16
     v, u = torch.meshgrid(torch.linspace(0, 1, n), torch.linspace(0, 1, n), indexing="ij")

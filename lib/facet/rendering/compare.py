@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ def compare_with_open3d(
     cull_backfaces: bool = False,
     repeats: int = 3,
 ) -> dict[str, float]:
-    """Agreement with open3d's `RaycastingScene` on parallel rays through the pixel centres, and images a second.
+    """Agreement with open3d's `RaycastingScene` on parallel rays through the pixel centres, and speed.
 
-    Rays do not know of back faces, so open meshes are compared with `cull_backfaces` False; on closed ones either
-    does. open3d runs on as many threads as torch.
+    Rays do not know of back faces, so open meshes are compared with `cull_backfaces` False; on closed ones
+    either does. open3d runs on as many threads as torch.
 
     Args:
         vertices: (V, 3), image frame.
@@ -37,8 +37,9 @@ def compare_with_open3d(
         depth_error: largest |Δz| over those pixels, relative to the diagonal of the mesh's box;
         coverage_difference: pixels covered in only one, relative to all pixels of the image;
         silhouette_difference: the same, relative to the pixels covered in either;
-        ours_ms, open3d_ms, ours_images_per_second, open3d_images_per_second: open3d's with building its scene,
-        which a new mesh needs as a rasteriser does not; open3d_rays_ms: its rays alone;
+        ours_ms, ours_images_per_second: of the rasteriser;
+        open3d_ms, open3d_images_per_second: with building the scene, which every new mesh needs;
+        open3d_rays_ms: its rays alone;
         threads, pixels, triangles.
     """
     size = (size, size) if isinstance(size, int) else size
@@ -63,6 +64,36 @@ def compare_with_open3d(
         "pixels": size[0] * size[1],
         "triangles": len(triangles),
     }
+
+
+def comparison_table(
+    views: Mapping[str, Tensor], triangles: Tensor, size: int | tuple[int, int], *, repeats: int = 3
+) -> list[dict[str, float | str]]:
+    """One row a view: the worst agreement over its meshes, and both speeds over all of them in the same run.
+
+    Args:
+        views: name → (B, V, 3) meshes in the image frame.
+        triangles: (F, 3).
+        size: H = W, or (H, W).
+        repeats: each speed is the best of so many.
+
+    Returns:
+        rows with the columns of `compare_with_open3d`, `view` and `meshes`; times are means.
+    """
+    rows = []
+    for name, meshes in views.items():
+        results = [compare_with_open3d(mesh, triangles, size, repeats=repeats) for mesh in meshes]
+        row = {"view": name, "meshes": len(meshes)} | results[0]
+        for key in ("same_triangle", "same_or_adjacent"):
+            row[key] = min(result[key] for result in results)
+        for key in ("depth_error", "coverage_difference", "silhouette_difference"):
+            row[key] = max(result[key] for result in results)
+        for key in ("ours_ms", "open3d_ms", "open3d_rays_ms"):
+            row[key] = sum(result[key] for result in results) / len(results)
+        for key in ("ours", "open3d"):
+            row[f"{key}_images_per_second"] = 1e3 / row[f"{key}_ms"]
+        rows.append(row)
+    return rows
 
 
 def agreement(

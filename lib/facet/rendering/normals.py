@@ -11,7 +11,7 @@ _INCIDENCE = WeakTensorKeyDictionary()  # triangles -> (version, (V, valence) ta
 
 
 def triangle_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
-    """(b - a) × (c - a), twice the area long: (B, V, 3), (F, 3) → (B, F, 3); outward in the model frame only."""
+    """(b - a) × (c - a), twice the area long: (B, V, 3) → (B, F, 3); outward in the model frame only."""
     a, b, c = (vertices.index_select(1, triangles[:, corner]) for corner in range(3))
     return torch.linalg.cross(b - a, c - a)
 
@@ -19,9 +19,10 @@ def triangle_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
 def vertex_normals(vertices: Tensor, triangles: Tensor, *, frame: str | None = None) -> Tensor:
     """Unit normals that point outward in the frame of the vertices, each triangle weighted by its area.
 
-    Triangles are counter-clockwise seen from outside in the right-handed model frame. In the left-handed image frame
-    the cross product of the same corners points inward, so it is negated there. Without `frame`, the sign of the volume
-    between the surface and its centroid tells which of the two it is; a nearly flat mesh has to be told.
+    Triangles are counter-clockwise seen from outside in the right-handed model frame. In the left-handed
+    image frame the cross product of the same corners points inward, so it is negated there. Without `frame`,
+    the sign of the volume between the surface and its centroid tells which of the two it is; a nearly flat
+    mesh has to be told.
 
     Args:
         vertices: (B, V, 3).
@@ -50,7 +51,7 @@ def vertex_normals(vertices: Tensor, triangles: Tensor, *, frame: str | None = N
 
 
 def _handedness(vertices: Tensor, triangles: Tensor, faces: Tensor) -> Tensor:
-    """(B,) 1 where outward triangles are counter-clockwise in the given coordinates, -1 where they are clockwise."""
+    """(B,) 1 where cross products of the triangles' edges point outward, -1 where they point inward."""
     with torch.no_grad():
         middle = vertices.mean(1, keepdim=True)
         flux = ((vertices.index_select(1, triangles[:, 0]) - middle) * faces).sum(

@@ -1,13 +1,13 @@
 """A batched z-buffer rasteriser in plain PyTorch, and what one does with its fragments.
 
-Image frame: pixels, pixel centres at integers, x right, y down, z toward the camera (larger is nearer). Triangles are
-counter-clockwise seen from outside in the (right-handed) model frame. The similarity into the image frame is a
-reflection, but it mirrors the numbers and not the picture: a front face still looks counter-clockwise on the screen,
-and because y points down its signed area (b - a) x (c - a) is negative.
+Image frame: pixels, pixel centres at integers, x right, y down, z toward the camera (larger is nearer).
+Triangles are counter-clockwise seen from outside in the (right-handed) model frame. The similarity into the
+image frame is a reflection, but it mirrors the numbers and not the picture: a front face still looks
+counter-clockwise on the screen, and because y points down its signed area (b - a) × (c - a) is negative.
 
-Which triangle a pixel shows is found without gradients; barycentrics and depth of the winners are then computed from
-the vertices by differentiable operations. Results are the same from run to run on the CPU and on CUDA: the winner is
-the largest of integer keys, whatever the order they arrive in.
+Which triangle a pixel shows is found without gradients; barycentrics and depth of the winners are then
+computed from the vertices by differentiable operations. Results are the same from run to run on the CPU and
+on CUDA: the winner is the largest of integer keys, whatever the order they arrive in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "vertex_normals",
 ]
 
-# Work is cut into pieces of about this many elements: small ones stay in a CPU's cache, large ones fill a GPU.
+# Work is cut into pieces of so many elements: small ones stay in a CPU's cache, large ones fill a GPU.
 _CORNER_PIECE = {"cpu": 1 << 18, "cuda": 1 << 25}
 _CANDIDATE_PIECE = {"cpu": 1 << 20, "cuda": 1 << 25}
 _LOW_BITS = 0x7FFFFFFF
@@ -45,7 +45,7 @@ class Fragments:
 
     Attributes:
         triangle: (B, H, W) int64, the triangle seen, -1 where there is none.
-        barycentrics: (B, H, W, 3) weights of its corners (perspective-correct when 1/w was given), 0 where empty.
+        barycentrics: (B, H, W, 3) weights of its corners, perspective-correct when 1/w was given; 0 if empty.
         depth: (B, H, W) interpolated z, -inf where empty.
     """
 
@@ -91,10 +91,11 @@ def rasterise(
 ) -> Fragments:
     """The nearest triangle at each pixel centre.
 
-    A pixel belongs to a triangle when its centre is inside or on an edge (Pineda 1988). Edge functions are taken
-    relative to the pixel centre, which makes those of two triangles along their common edge exact opposites in
-    floating point: closed meshes have no pinholes. Equal depths go to the lower triangle index. There is no clipping
-    at the camera: triangles with a corner of non-positive 1/w, or with a corner that is not finite, are left out.
+    A pixel belongs to a triangle when its centre is inside or on an edge (Pineda 1988). Edge functions are
+    taken relative to the pixel centre, which makes those of two triangles along their common edge exact
+    opposites in floating point: closed meshes have no pinholes. Equal depths go to the lower triangle index.
+    There is no clipping at the camera: triangles with a corner of non-positive 1/w, or with a corner that is
+    not finite, are left out.
 
     Args:
         vertices: (B, V, 3) float, image frame.
@@ -102,7 +103,8 @@ def rasterise(
         size: H = W, or (H, W).
         inverse_depth_w: (B, V) or (1, V), 1/w of each vertex for perspective-correct barycentrics and depth.
         cull_backfaces: leave out triangles that face away.
-        accept: gets the `Candidates` of a piece of work and returns (N,) bool; False lets what lies behind through.
+        accept: gets the `Candidates` of a piece of work and returns (N,) bool; False lets what lies behind
+            through.
 
     Returns:
         Fragments of the (B, H, W) image.
@@ -149,7 +151,7 @@ class _Scene:
     accept: Callable[[Candidates], Tensor] | None
 
     def paint(self) -> Tensor:
-        """(B·H·W,) int64 keys: depth in the high half, the complement of the triangle's index in the low half."""
+        """(B·H·W,) int64 keys: depth in the high half, complement of the triangle's index in the low half."""
         batch, count = self.vertices.shape[:2]
         faces = len(self.triangles)
         x, y, self.z = (self.vertices[..., axis].contiguous() for axis in range(3))
@@ -166,7 +168,7 @@ class _Scene:
         return keys
 
     def _boxes(self, x: Tensor, y: Tensor, corners: Tensor) -> tuple[Tensor, ...]:
-        """Flat indices into (images, F), and first and last pixel, of triangles whose box holds a pixel centre."""
+        """Flat index in (images, F), first and last pixel of triangles whose box holds a pixel centre."""
         ranges = []
         for coordinate, last in ((x, self.width - 1), (y, self.height - 1)):
             a, b, c = coordinate.index_select(1, corners).view(len(x), 3, -1).unbind(1)
@@ -180,7 +182,7 @@ class _Scene:
     def _facing(
         self, x: Tensor, y: Tensor, first: int, index: Tensor, x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor
     ) -> tuple[Tensor, ...]:
-        """Drop what cannot be seen; the rest as image, triangle, corners, x0, y0, box width, pixels in the box."""
+        """Drop what cannot be seen; return image, triangle, corners, x0, y0, box width, pixels in the box."""
         faces, count = len(self.triangles), self.vertices.shape[1]
         image = torch.div(index, faces, rounding_mode="floor")
         triangle = index - image * faces
@@ -248,7 +250,7 @@ def _pieces(counts: Tensor, limit: int) -> list[slice]:
 
 
 def _doubled_area(cx: Tensor, cy: Tensor) -> Tensor:
-    """(N,) twice the signed area of triangles with corners (N, 3); negative on front faces (y points down)."""
+    """(N,) twice the signed area of triangles with corners (N, 3); negative on front faces (y is down)."""
     ax, ay = cx[:, 0], cy[:, 0]
     return (cx[:, 1] - ax) * (cy[:, 2] - ay) - (cy[:, 1] - ay) * (cx[:, 2] - ax)
 
@@ -318,7 +320,7 @@ def interpolate(
     Args:
         triangles: (F, 3), those of `rasterise`.
         attributes: (B, V, C) or (1, V, C), one value a vertex.
-        corner_attributes: (F, 3, C) instead, one value a triangle's corner, for texture coordinates with seams.
+        corner_attributes: (F, 3, C) instead, one value a corner, for texture coordinates with seams.
 
     Returns:
         (B, H, W, C).

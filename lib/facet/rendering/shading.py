@@ -1,8 +1,8 @@
 """Light on Lambertian surfaces: spherical harmonics of order 2, directional lights, random natural light.
 
-Directions are in the frame of the normals; `random_sh` speaks of the image frame (x right, y down, z toward the
-camera), so light from above has y < 0. Colours are linear factors; an image in sRGB shaded as if it were linear is
-the usual simplification of this field.
+Directions are in the frame of the normals; `random_sh` speaks of the image frame (x right, y down, z toward
+the camera), so light from above has y < 0. Colours are linear factors; an image in sRGB shaded as if it were
+linear is the usual simplification of this field.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def spherical_harmonics(normals: Tensor) -> Tensor:
     """The basis in which light coefficients give the radiosity of a white Lambertian surface.
 
     radiosity(n) = (1/π) ∫ L(ω) max(0, n·ω) dω = Σ_lm L_lm (A_l/π) Y_lm(n) for radiance L = Σ L_lm Y_lm, with
-    A_l/π = 1, 2/3, 1/4 (Ramamoorthi & Hanrahan 2001). Order (0,0) (1,-1) (1,0) (1,1) (2,-2) (2,-1) (2,0) (2,1) (2,2),
-    proportional to 1, y, z, x, xy, yz, 3z²-1, xz, x²-y². Uniform radiance 1 is L_00 = √(4π), the rest 0, and gives 1.
+    A_l/π = 1, 2/3, 1/4 (Ramamoorthi & Hanrahan 2001). Order (0,0) (1,-1) (1,0) (1,1) (2,-2) (2,-1) (2,0)
+    (2,1) (2,2), proportional to 1, y, z, x, xy, yz, 3z²-1, xz, x²-y². Uniform radiance 1 is L_00 = √(4π), the
+    rest 0, and gives 1.
 
     Args:
         normals: (..., 3), unit.
@@ -54,8 +55,9 @@ def spherical_harmonics(normals: Tensor) -> Tensor:
 def soft_light(direction: Tensor, colour: Tensor, sharpness: Tensor) -> Tensor:
     """Coefficients of a soft lobe of light: a von Mises-Fisher distribution of radiance around a direction.
 
-    L_lm = c a_l(κ) Y_lm(d) with a_0 = 1, a_1 = coth κ - 1/κ, a_2 = 1 - 3 a_1/κ, scaled by c so that a white surface
-    facing the light has the given colour. κ → 0 is ambient light, κ → ∞ a directional one, cut at order 2.
+    L_lm = c a_l(κ) Y_lm(d) with a_0 = 1, a_1 = coth κ - 1/κ, a_2 = 1 - 3 a_1/κ, scaled by c so that a white
+    surface facing the light has the given colour. κ → 0 is ambient light, κ → ∞ a directional one, cut at
+    order 2.
 
     Args:
         direction: (..., 3), unit, toward the light.
@@ -89,8 +91,8 @@ def shade(
         albedo: (B, H, W, 3).
         normals: (B, H, W, 3), unit, outward; zero where the image is empty.
         sh: (B, 9, 3) coefficients of `spherical_harmonics`, or None.
-        directional: direction (B, 3) or (B, L, 3) toward each light, of any length, and colour of the same shape, the
-            radiosity of a white surface that faces it; or None.
+        directional: direction (B, 3) or (B, L, 3) toward each light, of any length, and colour of the same
+            shape, the radiosity of a white surface that faces it; or None.
 
     Returns:
         (B, H, W, 3), not below 0; strong light exceeds 1.
@@ -112,7 +114,7 @@ def shade(
 
 
 def _tint(generator: torch.Generator, shape: tuple[int, ...], cast: float) -> Tensor:
-    """(*shape, 3) colours near white with a warm (red up, blue down) or cool cast, of unit Rec. 709 luminance."""
+    """(*shape, 3) colours near white, with a warm (red up, blue down) or cool cast and luminance 1."""
     warmth = torch.empty(shape, device=generator.device).uniform_(-cast, cast, generator=generator)
     green = torch.empty(shape, device=generator.device).uniform_(-cast / 5, cast / 5, generator=generator)
     colour = torch.stack([1 + warmth, 1 + green, 1 - warmth], -1)
@@ -120,16 +122,16 @@ def _tint(generator: torch.Generator, shape: tuple[int, ...], cast: float) -> Te
 
 
 def _toward(azimuth: Tensor, elevation: Tensor) -> Tensor:
-    """(..., 3) unit directions of the image frame; azimuth to the right of the camera, elevation upward, radians."""
+    """(..., 3) unit directions of the image frame; azimuth to the right, elevation upward, in radians."""
     across = elevation.cos()
     return torch.stack([across * azimuth.sin(), -elevation.sin(), across * azimuth.cos()], -1)
 
 
 def random_sh(generator: torch.Generator, batch: int) -> Tensor:
-    """Natural light: ambient with brighter sky, a soft key light, a weaker fill opposite to it, sometimes a rim light.
+    """Natural light: ambient with a brighter sky, a soft key light, a weaker fill, sometimes a rim light.
 
-    Colours are near white; each light has its own warm or cool cast. The exposure is set so that the light averaged
-    over normals toward the camera is between 0.55 and 1.15.
+    Colours are near white; each light has its own warm or cool cast. The exposure is set so that the light
+    averaged over normals toward the camera is between 0.55 and 1.15.
 
     Args:
         generator: on the device where the result shall live.

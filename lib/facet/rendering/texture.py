@@ -1,7 +1,7 @@
 """Texture lookup: bilinear, antialiased through a pyramid, and alpha by stochastic coverage.
 
-Texture coordinates: u right, v down from the top of the texture, both in [0, 1]; texel (i, j) of an H × W texture is
-centred at u = (j + ½)/W, v = (i + ½)/H. Beyond the outermost centres the edge texels go on.
+Texture coordinates: u right, v down from the top of the texture, both in [0, 1]; texel (i, j) of an H × W
+texture is centred at u = (j + ½)/W, v = (i + ½)/H. Beyond the outermost centres the edge texels go on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Pyramid:
 
 
 def pyramid(texture: Tensor, levels: int | None = None) -> Pyramid:
-    """The levels of a texture (B, C, H, W), each the area average of the last at half its size, down to 1 × 1."""
+    """The levels of a texture (B, C, H, W), each the area average of the last at half size, down to 1 × 1."""
     images = [texture]
     while max(images[-1].shape[2:]) > 1 and (levels is None or len(images) < levels):
         height, width = images[-1].shape[2:]
@@ -51,8 +51,8 @@ def sample_texture(
     Args:
         texture: (B, C, Ht, Wt) or (1, C, Ht, Wt), or its `pyramid`.
         uv: (B, H, W, 2), u right and v down from the top of the texture.
-        antialias: blend the two levels of the pyramid that fit the pixel's footprint; else bilinear at full size.
-        mask: (B, H, W) bool, pixels to look up (`Fragments.mask`); 0 elsewhere. Footprints do not reach across it.
+        antialias: blend the two levels of the pyramid that fit the pixel's footprint; else bilinear.
+        mask: (B, H, W) bool, pixels to look up (`Fragments.mask`), 0 elsewhere; footprints end at it.
 
     Returns:
         (B, H, W, C).
@@ -77,7 +77,7 @@ def sample_texture(
 
 
 def sample_points(table: Pyramid, image: Tensor, uv: Tensor, level: Tensor | None = None) -> Tensor:
-    """Colours at single points: image (N,) int64, uv (N, 2), level (N,) float in halvings or None → (N, C)."""
+    """Colours at points: image (N,) int64, uv (N, 2), level (N,) float in halvings or None → (N, C)."""
     if len(table.texels) == 1:
         image = torch.zeros_like(image)
     base = image * table.texels.shape[1]
@@ -111,8 +111,8 @@ def _bilinear(table: Pyramid, base: Tensor, uv: Tensor, level: Tensor) -> Tensor
 def footprint_level(uv: Tensor, size: tuple[int, int], mask: Tensor | None = None) -> Tensor:
     """Level of the pyramid that fits each pixel: log2 of its larger side in texels, at least 0.
 
-    Differences go to the nearer of the two neighbours in texture space, so that seams and silhouettes, where one of
-    them lies on another part of the texture, do not blur.
+    Differences go to the nearer of the two neighbours in texture space, so that seams and silhouettes, where
+    one of them lies on another part of the texture, do not blur.
 
     Args:
         uv: (B, H, W, 2).
@@ -143,10 +143,10 @@ def _step(texels: Tensor, axis: int, mask: Tensor | None) -> Tensor:
 def stochastic_alpha(
     alpha: Tensor, corner_uv: Tensor, seed: int, *, textured: Tensor | None = None
 ) -> Callable[[Candidates], Tensor]:
-    """An `accept` hook for `rasterise`: a surface hides what is behind it with probability alpha (Enderton 2010).
+    """An `accept` hook for `rasterise`: surfaces are there with probability alpha (Enderton et al. 2010).
 
-    The draw is a hash of image, pixel, triangle and seed: the same on every device and however the work is cut. With
-    supersampling the mean of the samples is the blended colour, in whatever order the layers lie.
+    The draw is a hash of image, pixel, triangle and seed: the same on every device and however the work is
+    cut. With supersampling the mean of the samples is the blended colour, in whatever order the layers lie.
 
     Args:
         alpha: (B, 1, H, W) or (1, 1, H, W) in [0, 1].
