@@ -1,7 +1,8 @@
 """Which of the package's modules a notebook or a module uses, found by parsing, not by importing.
 
 A notebook has to run again when a file it depends on changes; a test asserts that data flows one way.
-Both read the same graph. `import facet.a`, `from facet.a import b` and attribute access (`facet.a.b`) all count.
+Both read the same graph. `import facet.a`, `from facet.a import b` and attribute access (`facet.a.b`) all
+count.
 """
 
 import ast

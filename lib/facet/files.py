@@ -15,7 +15,8 @@ def write_beside(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends without an error.
 
     The temporary name keeps the suffix (writers such as Pillow choose the format by it). The block may write
-    a file or make a folder; a reader sees either the old content or the new, never a part. Parent folders are made.
+    a file or make a folder; a reader sees either the old content or the new, never a part. Parent folders
+    are made.
 
     Raises:
         FileNotFoundError: the block wrote nothing.

@@ -1,7 +1,8 @@
 """Where things live: one root, a few folders under it.
 
 The root is `FACET_HOME` if that is set, else the checkout this package runs from, else (the package was
-installed without its checkout) a folder of the user's. Nothing is created here: whoever writes makes the folder.
+installed without its checkout) a folder of the user's. Nothing is created here: whoever writes makes the
+folder.
 """
 
 import os

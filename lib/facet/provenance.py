@@ -21,7 +21,7 @@ PACKAGES = (
 
 @cache
 def commit() -> str:
-    """Hash of the checked-out commit, "+" behind it where tracked library or notebook files differ from it."""
+    """Hash of the checked-out commit, "+" behind it where the library or notebooks differ from it."""
     head = _git("rev-parse", "HEAD")
     if not head:
         return "unknown"

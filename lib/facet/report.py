@@ -4,8 +4,8 @@
     run.figure(plot_ced(errors), "ced", caption="Share of faces under an error")
     run.table(summary, "nme", caption="...")
 
-writes `reports/<profile>/figures/ced.png`, `tables/nme.csv` and `.md`, and keeps `provenance.json`. Figures and
-tables carry nothing that changes from run to run (no date, no version, no duration): those stand in
+writes `reports/<profile>/figures/ced.png`, `tables/nme.csv` and `.md`, and keeps `provenance.json`. Figures
+and tables carry nothing that changes from run to run (no date, no version, no duration): those stand in
 `provenance.json` alone.
 """
 
@@ -113,8 +113,8 @@ class Run:
 
     Attributes:
         profile: Profile in force; `seed`, `device`, `train` as settled.
-        folder: where results are written: `reports/<profile>`, or a stage beside it while `facet report` runs the
-            notebook, moved into place when the last cell has passed.
+        folder: where results are written: `reports/<profile>`, or a stage beside it while `facet report`
+            runs the notebook, moved into place when the last cell has passed.
     """
 
     def __init__(self, notebook, profile, seed, device, train, variant, parameters):
@@ -138,7 +138,8 @@ class Run:
         """Save a figure as a PNG and show it in the notebook.
 
         Args:
-            figure: matplotlib Figure, or an image: (H, W, 3) or (H, W) array or tensor, floats in [0, 1] or uint8.
+            figure: matplotlib Figure, or an image: (H, W, 3) or (H, W) array or tensor, floats in [0, 1] or
+                uint8.
             name: file name without suffix, unique in the report.
             caption: one sentence for the report's page.
             dpi: of a matplotlib figure.
@@ -157,8 +158,8 @@ class Run:
     def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
         """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
 
-        A frame with a column `metric` is a summary: profile, seed and source are filled in where absent, and the
-        report's common columns come first, in their order.
+        A frame with a column `metric` is a summary: profile, seed, device and source are filled in where
+        absent, and the report's common columns come first, in their order.
 
         Returns:
             The frame as saved, so that it can end a cell.
@@ -171,7 +172,7 @@ class Run:
         return frame
 
     def record(self, frame, name: str) -> Path:
-        """Save the tidy rows of a run that took hours, as `records/<name>.csv`; only the real run writes them."""
+        """Save the tidy rows of a run that took hours as `records/<name>.csv`; only the real run does so."""
         path = self._path("records", name, ".csv")
         write_text(path, csv_text(frame))
         self._keep(path, "record", "")
@@ -193,7 +194,7 @@ class Run:
         return pd.read_csv(path)
 
     def viewer(self, html: str, name: str, *, caption: str = "") -> Path:
-        """Save an interactive page (k3d snapshot) as `viewers/<name>.html`; the report shows it in a frame."""
+        """Save an interactive page (k3d snapshot) as `viewers/<name>.html`; the report frames it."""
         path = self._path("viewers", name, ".html")
         write_text(path, html)
         self._keep(path, "viewer", caption)
@@ -276,7 +277,8 @@ def _flat(frame):
 
 def _summary(frame, run: Run):
     frame = _flat(frame).copy()
-    for column, value in (("profile", run.profile.name), ("seed", run.seed), ("source", "facet")):
+    own = {"profile": run.profile.name, "seed": run.seed, "device": run.device, "source": "facet"}
+    for column, value in own.items():
         if column not in frame:
             frame[column] = value
     first = [c for c in COLUMNS if c in frame]
@@ -303,8 +305,8 @@ def publish(stage: Path, profile: str, key: str, facts: Mapping[str, object]) ->
         facts: added to the entry (total duration).
 
     Returns:
-        Names of the results, relative to the report's folder. Results of an earlier run of the same notebook that
-        this one no longer makes are removed.
+        Names of the results, relative to the report's folder. Results of an earlier run of the same notebook
+        that this one no longer makes are removed.
     """
     home = REPORTS / profile
     staged = provenance.read(stage / "provenance.json")
