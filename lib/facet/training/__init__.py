@@ -1,0 +1,29 @@
+"""Training: one loop for every network, weights with provenance, runs that resume."""
+
+from facet.training.history import History
+from facet.training.loop import fit
+from facet.training.losses import PositionLoss, mean_loss, weighted_error
+from facet.training.obtain import Recipe, Task, obtain, save_trained
+from facet.training.settings import Settings
+from facet.training.shards import export_shards, import_shards
+from facet.training.weights import configuration_hash, load_weights, provenance, read_metadata, save_weights
+
+__all__ = [
+    "History",
+    "PositionLoss",
+    "Recipe",
+    "Settings",
+    "Task",
+    "configuration_hash",
+    "export_shards",
+    "fit",
+    "import_shards",
+    "load_weights",
+    "mean_loss",
+    "obtain",
+    "provenance",
+    "read_metadata",
+    "save_trained",
+    "save_weights",
+    "weighted_error",
+]

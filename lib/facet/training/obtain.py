@@ -1,0 +1,159 @@
+"""A trained network: released weights if they fit the configuration, else training."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from facet.networks.registry import build
+from facet.paths import CACHE, WEIGHTS
+from facet.training.history import History
+from facet.training.loop import fit
+from facet.training.settings import Settings
+from facet.training.weights import configuration_hash, load_weights, provenance, read_metadata, save_weights
+
+TRAIN = ("auto", "always", "never")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns from: see `fit` for batches, validate and loss."""
+
+    batches: Callable[[int], tuple[Tensor, Tensor]]
+    validate: Callable[[nn.Module], float]
+    loss: nn.Module
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training, described completely by plain values: equal recipes give equal weights.
+
+    Attributes:
+        system: name of the network.
+        profile: name of the profile, for file names only.
+        image_size, width, options: of `build`.
+        settings: of `fit`.
+        data: names and numbers that decide the training data (data set, version, people, augmentation, loss).
+        variant: of the file name, "" for the plain system.
+        note: provenance of the data's assets, for the weights' metadata.
+    """
+
+    system: str
+    profile: str
+    image_size: int
+    width: float
+    settings: Settings
+    data: dict[str, object]
+    variant: str = ""
+    options: dict[str, object] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """Stem of the weights' file: system, variant, profile, and the seed if it is not 0."""
+        parts = [
+            self.system,
+            self.variant,
+            self.profile,
+            f"seed{self.settings.seed}" if self.settings.seed else "",
+        ]
+        return "-".join(part for part in parts if part)
+
+    def configuration(self) -> dict[str, object]:
+        """All that decides the weights' values, for the hash."""
+        training = {
+            **self.settings.identity(),
+            "steps": self.settings.steps,
+            "patience": self.settings.patience,
+        }
+        return {
+            "system": self.system,
+            "image_size": self.image_size,
+            "width": self.width,
+            "options": self.options,
+            "data": self.data,
+            **training,
+        }
+
+
+def obtain(
+    recipe: Recipe,
+    task: Callable[[], Task],
+    *,
+    train: str = "auto",
+    minutes: float | None = None,
+    progress: str | None = "auto",
+    weights: Path = WEIGHTS,
+    cache: Path = CACHE,
+) -> tuple[nn.Module, History]:
+    """The network of a recipe in eval mode, and its training history.
+
+    Args:
+        task: makes the data; called only when training is needed.
+        train: "auto" takes `<weights>/<name>.safetensors` or the cache's own if the configuration is equal, else
+            trains; "always" trains; "never" raises where no file fits.
+        minutes: of training, see `fit`; `history.finished` is False if it was not enough.
+        weights: folder of released weights.
+        cache: folder under which new weights and checkpoints are kept.
+
+    Raises:
+        ValueError: `train` is no known word, or "never" and no weights fit; the message says what differs.
+    """
+    if train not in TRAIN:
+        raise ValueError(f"train must be one of {', '.join(TRAIN)}, got {train!r}")
+    network = build(
+        recipe.system,
+        image_size=recipe.image_size,
+        width=recipe.width,
+        seed=recipe.settings.seed,
+        **recipe.options,
+    )
+    made = Path(cache) / "weights" / f"{recipe.name}.safetensors"
+    released = Path(weights) / made.name
+    refused = []
+    for path in (released, made) if train != "always" else ():
+        try:
+            metadata = load_weights(network, path, config=recipe.configuration())
+            return network.eval(), History(metadata.get("history", []), finished=True)
+        except (FileNotFoundError, ValueError) as error:
+            refused.append(str(error))
+    if train == "never":
+        raise ValueError(f"no weights for {recipe.name}, and train is never: " + "; ".join(refused))
+    return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)
+
+
+def _train(network: nn.Module, recipe: Recipe, task: Task, path: Path, *, minutes, progress) -> History:
+    folder = path.parents[1] / "training" / f"{recipe.name}-{configuration_hash(recipe.configuration())}"
+    history = fit(
+        network,
+        task.batches,
+        task.validate,
+        recipe.settings,
+        loss=task.loss,
+        folder=folder,
+        minutes=minutes,
+        progress=progress,
+    )
+    if history.finished:
+        save_trained(network, recipe, history, path)
+        shutil.rmtree(folder, ignore_errors=True)
+    return history
+
+
+def save_trained(network: nn.Module, recipe: Recipe, history: History, path: Path) -> dict[str, object]:
+    """Write a trained network with everything that is known of it; returns the file's metadata."""
+    device = next(network.parameters()).device
+    entries = {
+        "system": recipe.system,
+        "variant": recipe.variant,
+        "profile": recipe.profile,
+        "configuration": recipe.configuration(),
+        "samples": history.rows[-1]["samples"] if history.rows else 0,
+        "val_loss": history.best["val_loss"] if history.best else None,
+        "history": history.rows,
+        "note": recipe.note,
+    }
+    save_weights(network, path, provenance(device=device.type, **entries))
+    return read_metadata(path)
