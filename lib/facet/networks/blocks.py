@@ -48,8 +48,8 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         if kernel == 1 and stride > 1:
-            # oneDNN's channels-last backward of a strided 1x1 convolution writes out of bounds (torch 2.13, CPU,
-            # 8 -> 12 channels); the same sum on every stride-th pixel does not.
+            # oneDNN's channels-last backward of a strided 1x1 convolution writes out of bounds and crashes
+            # (torch 2.13 on CPU, 8 -> 12 channels); the same sum on every stride-th pixel does not.
             x, stride = x[:, :, ::stride, ::stride], 1
         side = x.shape[-1]
         total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)

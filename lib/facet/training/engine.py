@@ -43,7 +43,7 @@ def make_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimi
 def prepare_step(network: nn.Module, optimiser, settings: Settings, step: int) -> None:
     """Set everything that is a function of the step: learning rate, seed of dropout, batch norm's momentum.
 
-    During the first steps batch norm's statistics are the plain mean over all batches so far (1 / (step + 1)):
+    During the first steps batch norm's statistics are the mean over all batches so far (1 / (step + 1)):
     with Keras' slow momentum a short run would be left with the statistics of its first moments.
     """
     for group in optimiser.param_groups:

@@ -30,7 +30,7 @@ def fit(
 
     Args:
         network: initialised; overwritten by the folder's checkpoint if there is one.
-        batches: step -> (images (B, C, S, S), target), a pure function of the step with generators of its own.
+        batches: step -> (images (B, C, S, S), target), a pure function of the step with its own generators.
         validate: network (in eval mode, without gradients) -> loss; lower is better.
         settings: budget, schedule and device.
         loss: (network output, target) -> scalar.

@@ -53,7 +53,7 @@ class PositionLoss(nn.Module):
         self.squared, self.signed = squared, signed
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """(B, 3, S, S) network output and (B, 3, S, S) target in pixels -> scalar, in crop sides (squared)."""
+        """(B, 3, S, S) network output and target in pixels, same shape -> scalar, in crop sides (squared)."""
         size = self.weight.shape[-1]
         output = output.float()
         predicted = to_pixels((output + 1) / 2 if self.signed else output, size)

@@ -12,7 +12,14 @@ from facet.paths import CACHE, WEIGHTS
 from facet.training.history import History
 from facet.training.loop import fit
 from facet.training.settings import Settings
-from facet.training.weights import configuration_hash, load_weights, provenance, read_metadata, save_weights
+from facet.training.weights import (
+    configuration_differences,
+    configuration_hash,
+    load_weights,
+    provenance,
+    read_metadata,
+    save_weights,
+)
 
 TRAIN = ("auto", "always", "never")
 
@@ -92,14 +99,15 @@ def obtain(
 
     Args:
         task: makes the data; called only when training is needed.
-        train: "auto" takes `<weights>/<name>.safetensors` or the cache's own if the configuration is equal, else
-            trains; "always" trains; "never" raises where no file fits.
+        train: "auto" takes `<weights>/<name>.safetensors` or the cache's own if the configuration is equal,
+            else trains; "always" trains; "never" raises where no file fits.
         minutes: of training, see `fit`; `history.finished` is False if it was not enough.
         weights: folder of released weights.
         cache: folder under which new weights and checkpoints are kept.
 
     Raises:
-        ValueError: `train` is no known word, or "never" and no weights fit; the message says what differs.
+        ValueError: `train` is no known word, a weights file is broken, or `train` is "never" and no weights fit;
+            the message says what differs.
     """
     if train not in TRAIN:
         raise ValueError(f"train must be one of {', '.join(TRAIN)}, got {train!r}")
@@ -114,14 +122,22 @@ def obtain(
     released = Path(weights) / made.name
     refused = []
     for path in (released, made) if train != "always" else ():
-        try:
-            metadata = load_weights(network, path, config=recipe.configuration())
-            return network.eval(), History(metadata.get("history", []), finished=True)
-        except (FileNotFoundError, ValueError) as error:
-            refused.append(str(error))
+        if reason := _misfit(path, recipe):
+            refused.append(reason)
+        else:
+            metadata = load_weights(network, path)
+            return network.eval(), History(metadata["history"], finished=True)
     if train == "never":
         raise ValueError(f"no weights for {recipe.name}, and train is never: " + "; ".join(refused))
     return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)
+
+
+def _misfit(path: Path, recipe: Recipe) -> str:
+    """Why a file cannot stand for this recipe, or nothing."""
+    if not path.is_file():
+        return f"no weights at {path}"
+    differing = configuration_differences(read_metadata(path), recipe.configuration())
+    return f"{path} was trained with another {', '.join(differing)}" if differing else ""
 
 
 def _train(network: nn.Module, recipe: Recipe, task: Task, path: Path, *, minutes, progress) -> History:

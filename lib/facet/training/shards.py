@@ -1,8 +1,8 @@
 """A checkpoint cut into few small files, for machines that are lent for minutes and hand back little.
 
 The set `shard-<i>-of-<n>-<hash>.bin` is one byte string cut up; the hash (of the whole) is checked on import.
-What does not fit is left out in this order: best weights in float32 (then float16), moments of the optimiser in
-float32 (then bfloat16, then none: the run then goes on with fresh moments and its history says so).
+Where room is short, the best weights so far become float16, then the optimiser's moments bfloat16, then they are
+left out: the run goes on with fresh moments and its history says so.
 """
 
 import hashlib

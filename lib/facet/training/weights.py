@@ -25,7 +25,7 @@ _HALF_MAX = torch.finfo(torch.float16).max
 
 
 def configuration_hash(configuration: dict) -> str:
-    """SHA-256 (16 hexadecimal digits) of a configuration of plain values; the order of keys does not matter."""
+    """SHA-256 (16 hexadecimal digits) of a configuration of plain values, in any order of keys."""
     text = json.dumps(configuration, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -51,7 +51,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike, metadata: dict[str
     """Write a network's weights in one step.
 
     Args:
-        metadata: plain values (see `provenance`): system, variant, profile, configuration, device, samples, ...
+        metadata: plain values (see `provenance`): system, variant, profile, configuration, device, samples.
             With a `configuration` dict, its hash is added as `configuration_hash`.
 
     Raises:
@@ -78,12 +78,11 @@ def load_weights(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is cut off, is no weights file, is of another network, or its configuration differs.
+        ValueError: the file is cut off, is no weights file, or is of another network or configuration.
     """
     metadata = read_metadata(path)
-    if config is not None and metadata.get("configuration_hash") != configuration_hash(config):
-        differing = ", ".join(_differences(metadata.get("configuration", {}), config)) or "unknown entries"
-        raise ValueError(f"{path} was trained with another configuration ({differing}): train anew")
+    if config is not None and (differing := configuration_differences(metadata, config)):
+        raise ValueError(f"{path} was trained with another {', '.join(differing)}: train anew")
     with _opened(path) as file:
         saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     own = _state(network)
@@ -113,6 +112,15 @@ def read_metadata(path: str | os.PathLike) -> dict[str, object]:
     return json.loads(header.get("facet", "{}"))
 
 
+def configuration_differences(metadata: dict, config: dict) -> list[str]:
+    """Names of the entries in which weights' metadata and a configuration differ; empty if the hashes agree."""
+    if metadata.get("configuration_hash") == configuration_hash(config):
+        return []
+    saved, wanted = metadata.get("configuration", {}), json.loads(json.dumps(config, default=_plain))
+    differing = [n for n in {*saved, *wanted} if n not in saved or n not in wanted or saved[n] != wanted[n]]
+    return sorted(differing) or ["configuration"]
+
+
 def _opened(path: str | os.PathLike):
     path = Path(path)
     if not path.is_file():
@@ -136,11 +144,6 @@ def _stored(name: str, value: Tensor) -> Tensor:
     if not value.isfinite().all() or value.abs().max() > _HALF_MAX:
         raise ValueError(f"{name} holds values that float16 cannot (largest {value.abs().max():g})")
     return value.half()
-
-
-def _differences(first: dict, second: dict) -> list[str]:
-    plain = [json.loads(json.dumps(c, default=_plain)) for c in (first, second)]
-    return sorted(n for n in {*plain[0], *plain[1]} if plain[0].get(n) != plain[1].get(n))
 
 
 def _plain(value: object) -> object:
