@@ -1,0 +1,58 @@
+"""How good is a reconstruction: exact errors, scan-like errors, statistics and the papers' rows.
+
+All percentages are of a named normaliser, all millimetres go through the camera's scale. Only vertices that
+the weight mask counts (`model.weight > 0`) are scored; the neck's rim and the lips' membrane are not.
+"""
+
+from facet.evaluation.distances import aligned, depth_error, exact_error, landmark_error, landmark_nme, nme
+from facet.evaluation.icp import IcpError, icp, icp_error, surface_distance
+from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose, mean_face_in_crop
+from facet.evaluation.normalisers import NORMALISERS, bbox, interocular, landmark_box, normaliser
+from facet.evaluation.papers import reported
+from facet.evaluation.protocol import Surface, evaluate, mean_face_rows, position_map_predictor
+from facet.evaluation.statistics import (
+    SUMMARY_COLUMNS,
+    TIDY_COLUMNS,
+    Ced,
+    bin_angle,
+    bootstrap,
+    ced,
+    compare,
+    intervals,
+    summarise,
+)
+
+__all__ = [
+    "NORMALISERS",
+    "SUMMARY_COLUMNS",
+    "TIDY_COLUMNS",
+    "Ced",
+    "IcpError",
+    "MeanFace",
+    "MeanFaceTruePose",
+    "Surface",
+    "aligned",
+    "bbox",
+    "bin_angle",
+    "bootstrap",
+    "ced",
+    "compare",
+    "depth_error",
+    "evaluate",
+    "exact_error",
+    "icp",
+    "icp_error",
+    "interocular",
+    "intervals",
+    "landmark_box",
+    "landmark_error",
+    "landmark_nme",
+    "mean_face_in_crop",
+    "mean_face_rows",
+    "nme",
+    "normaliser",
+    "position_map_predictor",
+    "reported",
+    "summarise",
+    "surface_distance",
+]
