@@ -1,10 +1,11 @@
 """Augmentation: similarities of the image plane with the truth that follows them, and disturbed colours.
 
-Pure functions of a `torch.Generator`, batched, plain torch. An image frame point is (x, y, z) pixels, x right,
-y down, z toward the camera. A geometric augmentation is a 2D similarity about the crop's centre, mirrored or not; on
-points it acts as a (B, 3, 4) lift: the in-plane rotation leaves z alone, the scale multiplies z as well. A mirrored
-photograph shows another person, whose left was the first one's right: x becomes S − 1 − x, the position map's u
-axis is reversed and landmarks change places. The side photo of a pair is mirrored with the front photo.
+Pure functions of a `torch.Generator`, batched, plain torch. An image frame point is (x, y, z) pixels, x
+right, y down, z toward the camera. A geometric augmentation is a 2D similarity about the crop's centre,
+mirrored or not; on points it acts as a (B, 3, 4) lift: the in-plane rotation leaves z alone, the scale
+multiplies z as well. A mirrored photograph shows another person, whose left was the first one's right: x
+becomes S − 1 − x, the position map's u axis is reversed and landmarks change places. The side photo of a
+pair is mirrored with the front photo.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facet import disturb
-from facet.crop import compose, invert, lift
+from facet.crop import invert, lift
 from facet.landmarks68 import FLIP
 
 
@@ -29,14 +30,16 @@ class Augmentation:
         scale: factor's range.
         translation: largest shift in x and in y, share of the image size.
         flip: chance of mirroring (a pair is mirrored together).
-        black_outside: chance that what a turned crop shows beyond its context window is black (else mirrored).
+        black_outside: chance that what a turned crop shows beyond its context window is black (else
+            mirrored).
         channel_scale: range of the factor of each changed colour channel.
         channels: range of how many channels are changed.
         brightness: largest offset either way.
         contrast: factor's range, about the photo's mean.
         saturation: factor's range.
         grey: chance of a black-and-white photo.
-        gamma: (chance, largest exponent); exponents lie between 1 / largest and largest, evenly in the logarithm.
+        gamma: (chance, largest exponent); exponents lie between 1 / largest and largest, evenly in the
+            logarithm.
         shade: largest relative change of light from the centre to the edge, a ramp of random direction.
         blur: (chance, largest standard deviation in pixels at a 128-pixel image; grows with the image).
         resample: (chance, largest factor) of shrinking and enlarging again.
@@ -92,7 +95,8 @@ PRESETS: dict[str, Augmentation] = {
     "twoview": Augmentation(rotation=45.0, channel_scale=(0.9, 1.2), boxes=0.5),
     # Rotation 4.2: after the views are made, so no geometry.
     "rotation": Augmentation(channel_scale=(0.6, 1.4), boxes=0.5),
-    # Residual 3.2.3: one to three of Gaussian noise, random noise and a mask patch (here by independent chances).
+    # Residual 3.2.3: one to three of Gaussian noise, random noise and a mask patch (here by independent
+    # chances).
     "residual": Augmentation(
         rotation=45.0,
         scale=(0.7, 1.3),
@@ -160,13 +164,13 @@ class Geometry:
     def lift(self, view: int = 0) -> Tensor:
         """(B, 3, 4) map of image-frame points; for `crop.compose(lift, model_to_image)` and for maps alike.
 
-        Where `flip` is set it mirrors: the map made with it must be reversed in u (:func:`flip_maps`), landmarks
-        renumbered (:func:`flip_landmarks`).
+        Where `flip` is set it mirrors: the map made with it must be reversed in u (:func:`flip_maps`),
+        landmarks renumbered (:func:`flip_landmarks`).
         """
         return lift(self.matrices[:, view])
 
     def move_map(self, position_map: Tensor, view: int = 0) -> Tensor:
-        """Position map (B, 3, S', S') of the crop → that of the augmented crop, mirrored ones reversed in u."""
+        """Position map (B, 3, S', S') of the crop → of the augmented crop, mirrored ones reversed in u."""
         matrix = self.lift(view).to(position_map)
         moved = (matrix[:, :, :3] @ position_map.flatten(2)).add_(matrix[:, :, 3:])  # quicker than baddbmm
         return flip_maps(moved.view_as(position_map), self.flip)
@@ -189,8 +193,8 @@ def draw_geometry(
 ) -> Geometry:
     """Random similarities x' = c + t + s Rot(θ) (x − c), c the crop's centre, then for some x' ↦ S − 1 − x'.
 
-    θ > 0 turns the picture clockwise as one looks at it, so roll' = roll − θ. Each view has its own draw; all views
-    of one person are mirrored together.
+    θ > 0 turns the picture clockwise as one looks at it, so roll' = roll − θ. Each view has its own draw;
+    all views of one person are mirrored together.
 
     Returns:
         Geometry on the generator's device.
@@ -216,12 +220,13 @@ def warp(context: Tensor, matrix: Tensor, *, image_size: int, black_outside: Ten
     """Augmented crops from context windows, bilinear.
 
     Args:
-        context: (N, 3, L, L), L ≥ S, of the crop's pixel size and centred on it: crop pixel x lies at context pixel
-            x + (L − S) / 2. Float in [0, 1], or uint8 (quickest with the channels last in memory).
+        context: (N, 3, L, L), L ≥ S, of the crop's pixel size and centred on it: crop pixel x lies at
+            context pixel x + (L − S) / 2. Float in [0, 1], or uint8 (quickest with the channels last in
+            memory).
         matrix: (N, 2, 3) from crop pixels to augmented crop pixels.
         image_size: S.
-        black_outside: (N,) bool, where True the crop is black beyond the window, else the window is mirrored there;
-            None is black everywhere.
+        black_outside: (N,) bool, where True the crop is black beyond the window, else the window is mirrored
+            there; None is black everywhere.
 
     Returns:
         (N, 3, S, S).
@@ -233,21 +238,28 @@ def warp(context: Tensor, matrix: Tensor, *, image_size: int, black_outside: Ten
         context = context.to(torch.float32) / 255
     back = invert(matrix.to(context))
     linear, shift = back[:, :, :2], back[:, :, 2]
-    # grid_sample's units: a picture spans [-1, 1] from the outer edges of its outer pixels. A sum of a row and a
-    # column vector makes the grid four times faster than F.affine_grid.
+    # grid_sample's units: a picture spans [-1, 1] from the outer edges of its outer pixels. A sum of a row
+    # and a column vector makes the grid four times faster than F.affine_grid.
     middle = linear.sum(dim=2) * ((image_size - 1) / 2) + shift + (length - image_size) / 2
     axis = torch.arange(image_size, device=context.device, dtype=context.dtype)
     axis = (axis - (image_size - 1) / 2) * (2 / length)
     along_x = axis[:, None] * linear[:, None, :, 0] + ((2 * middle + 1) / length - 1)[:, None]  # (N, S, 2)
     grid = along_x[:, None] + (axis[:, None] * linear[:, None, :, 1])[:, :, None]  # (N, S, S, 2)
-    if black_outside is None or bool(black_outside.all()):
-        return F.grid_sample(context, grid, padding_mode="zeros", align_corners=False)
-    out = F.grid_sample(context, grid, padding_mode="reflection", align_corners=False)
+    everywhere = black_outside is None or bool(black_outside.all())
+    padding = "border" if everywhere else "reflection"  # alike within the window; border is quicker
+    out = F.grid_sample(context, grid, padding_mode=padding, align_corners=False)
+    if everywhere:
+        return out.mul_(_inside(grid)[:, None])
     some = black_outside.nonzero()[:, 0].to(out.device)
     if some.numel():
-        inside = (grid[some].abs() <= 1).all(dim=-1)
-        out[some] *= inside[:, None]
+        out[some] *= _inside(grid[some])[:, None]
     return out
+
+
+def _inside(grid: Tensor) -> Tensor:
+    """(N, S, S) bool, where both coordinates of a sampling grid, which is overwritten, lie in the picture."""
+    within = grid.abs_() <= 1
+    return within[..., 0] & within[..., 1]
 
 
 def augment_geometry(

@@ -43,8 +43,9 @@ def crop_box(
 ) -> Box:
     """Crop square around the 68 landmarks (TwoView listing A.1).
 
-    old_size = (w + h) / 2, size = 1.5 · old_size, centre = the middle of the landmarks' box. With a generator the
-    centre moves by U[−jitter, jitter] · old_size in x and in y, and the size is multiplied by U[1 − jitter, 1 + jitter].
+    old_size = (w + h) / 2, size = 1.5 · old_size, centre = the middle of the landmarks' box. With a
+    generator the centre moves by U[−jitter, jitter] · old_size in x and in y, and the size is multiplied by
+    U[1 − jitter, 1 + jitter].
 
     Args:
         landmarks: (..., N, 2 or 3) pixels.

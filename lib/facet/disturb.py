@@ -1,8 +1,8 @@
 """What cameras, light and files do to a photograph's pixels: the parts of `augment.augment_colour`.
 
-Each function takes photos (N, 3, H, W), a generator and the ranges of an `augment.Augmentation`, and returns photos
-of the same shape, in [0, 1] up to rounding. Draws are few and small and made on the generator's device; rare effects
-are computed only for the photos that get them.
+Each function takes photos (N, 3, H, W), a generator and the ranges of an `augment.Augmentation`, and returns
+photos of the same shape, in [0, 1] up to rounding. Draws are few and small and made on the generator's
+device; rare effects are computed only for the photos that get them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def colours(photos: Tensor, generator: torch.Generator, augmentation: Augmentation) -> Tensor:
-    """Channel scale, brightness, contrast about the mean, saturation, grey: one 3×4 matrix a photo; and a light ramp.
+    """Channel scale, brightness, contrast about the mean, saturation, grey, a light ramp.
 
-    The matrix is diag(channel) · contrast · (saturation I + (1 − saturation) 1 luma), applied about the photo's mean.
+    One 3×3 matrix a photo, diag(channel) · contrast · (saturation I + (1 − saturation) 1 luma), applied
+    about the photo's mean.
     """
     count = photos.shape[0]
     a = augmentation
@@ -118,8 +119,8 @@ def occlude(photos: Tensor, generator: torch.Generator, augmentation: Augmentati
 def add_noise(photos: Tensor, generator: torch.Generator, augmentation: Augmentation) -> Tensor:
     """Gaussian noise of a random strength a photo, and random colours in a random share of the pixels.
 
-    Normal draws are dear: one tile, larger than a photo, is drawn for the whole batch, and each photo reads it at its
-    own offset, with its own sign.
+    Normal draws are dear: one tile, larger than a photo, is drawn for the whole batch, and each photo reads
+    it at its own offset, with its own sign.
     """
     count, _, height, width = photos.shape
     draw = torch.rand((6, count), generator=generator, device=generator.device)
@@ -154,7 +155,7 @@ def compress(photos: Tensor, generator: torch.Generator, augmentation: Augmentat
 
 
 def jpeg(photos: Tensor, quality: Tensor) -> Tensor:
-    """Quantise 8×8 blocks in YCbCr as baseline JPEG does (ITU-T T.81 annex K tables, 4:4:4, no entropy coding).
+    """Quantise 8×8 blocks in YCbCr as baseline JPEG does (tables of ITU-T T.81 annex K, 4:4:4).
 
     Args:
         photos: (N, 3, H, W) in [0, 1].
@@ -183,8 +184,11 @@ def jpeg(photos: Tensor, quality: Tensor) -> Tensor:
 def _jpeg_constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """RGB → YCbCr (3, 3) without offsets, quantisation tables (3, 64), the DCT of a block (64, 64)."""
     to_ycc = [LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)]
-    luma = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
-        18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"""
+    luma = """
+        16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
+        18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101
+        72 92 95 98 112 100 103 99
+    """
     corner = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
     chroma = torch.full((8, 8), 99.0)
     chroma[:4, :4] = torch.tensor(corner)

@@ -18,11 +18,13 @@ ImageLike = str | os.PathLike | Image.Image | np.ndarray
 def load_image(source: ImageLike) -> np.ndarray:
     """A photograph as upright RGB.
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit images are converted; transparency is laid over
-    white; of an animation the first frame is taken. Colour profiles are ignored (pixels are read as sRGB).
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit images are converted; transparency is laid
+    over white; of an animation the first frame is taken. Colour profiles are ignored (pixels are read as
+    sRGB).
 
     Args:
-        source: a path, a PIL image, or a uint8 array (H, W, 3); (H, W) grey and (H, W, 4) RGBA are accepted too.
+        source: a path, a PIL image, or a uint8 array (H, W, 3); (H, W) grey and (H, W, 4) RGBA are accepted
+            too.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -103,7 +105,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8:
         raise ValueError(
-            f"the array has dtype {array.dtype}: give uint8 values from 0 to 255 (multiply by 255 if they end at 1)"
+            f"the array has dtype {array.dtype}: give uint8 from 0 to 255 (times 255 if they end at 1)"
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]

@@ -1,7 +1,7 @@
 """The 68 iBUG landmarks: order, names, groups, mirror partners and the lines that draw a face.
 
-Left and right are the SUBJECT's. Numbering starts at 0; the jaw runs from the subject's right ear (0), which is on
-the left of a frontal image, over the chin (8) to the left ear (16). Plain tuples, no imports.
+Left and right are the SUBJECT's. Numbering starts at 0; the jaw runs from the subject's right ear (0), which
+is on the left of a frontal image, over the chin (8) to the left ear (16). Plain tuples, no imports.
 """
 
 COUNT = 68
@@ -24,7 +24,8 @@ OUTER_EYE_CORNERS = (36, 45)
 INNER_EYE_CORNERS = (39, 42)
 MOUTH_CORNERS = (48, 54)
 
-# Mirror partners, one (right side, left side) pair a line of the face; points on the midline pair with themselves.
+# Mirror partners, one (right side, left side) pair a line of the face; points on the midline pair with
+# themselves.
 _PAIRS = (
     *((i, 16 - i) for i in range(9)),
     *((17 + i, 26 - i) for i in range(5)),
@@ -59,14 +60,14 @@ def _segments() -> tuple[tuple[int, int], ...]:
     closed = {"right_eye", "left_eye", "outer_lips", "inner_lips"}
     lines: list[tuple[int, int]] = []
     for group, members in GROUPS.items():
-        lines += zip(members[:-1], members[1:], strict=True)
+        lines += [(members[i], members[i + 1]) for i in range(len(members) - 1)]
         if group in closed:
             lines.append((members[-1], members[0]))
     return tuple(lines)
 
 
 FLIP: tuple[int, ...] = _flip_table()
-"""FLIP[i] is the landmark that landmark i becomes in a mirrored image: mirrored = points[FLIP], x ↦ S − 1 − x."""
+"""FLIP[i] is the mirror partner of landmark i: in a mirrored image points[FLIP], with x ↦ S − 1 − x."""
 
 NAMES: tuple[str, ...] = _names()
 """A name for each landmark, for example `right_eye_0` (the outer corner)."""

@@ -1,7 +1,7 @@
 """Procedural backgrounds, in place of photographs of textures (TwoView listing A.2 pastes the DTD textures).
 
-Each picture is one of several families, coloured by a small palette of natural colours, with uneven light and a
-random sharpness. Training never sees two of the families (cells, waves) and a third of the hues.
+Each picture is one of several families, coloured by a small palette of natural colours, with uneven light
+and a random sharpness. Training never sees two of the families (cells, waves), nor violet palettes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TEST_HUES = (0.45, 0.8)
-"""Hues (cyan to purple, of a circle of 1) that only test backgrounds may have at full saturation."""
+TEST_HUES = (0.72, 0.9)
+"""Hues (violet to magenta, of a circle of 1) that are saturated in the palettes of test backgrounds only."""
 
 
 def background(generator: torch.Generator, batch: int, size: int, *, split: str = "train") -> Tensor:
     """Random backgrounds.
 
     Args:
-        generator: every draw; pictures are made one after the other, so the first ones do not depend on `batch`.
+        generator: every draw; pictures are made one after the other, so the first ones do not depend on
+            `batch`.
         batch: B.
         size: S.
         split: "train" or "test" (which also serves validation).
@@ -62,7 +63,7 @@ def natural_colours(generator: torch.Generator, count: int, *, split: str = "tra
 
 
 def noise_octaves(generator: torch.Generator, size: int, channels: int, *, roughness: float = 0.5) -> Tensor:
-    """(channels, S, S) fractal noise, about [0, 1]: each octave twice as fine and `roughness` times as strong."""
+    """(channels, S, S) fractal noise in [0, 1]: octaves twice as fine and `roughness` times as strong."""
     field = torch.rand((1, channels, 3, 3), generator=generator, device=generator.device) - 0.5
     strength = 1.0
     while field.shape[-1] < size:
@@ -81,8 +82,8 @@ def _clouds(generator: torch.Generator, size: int, palette: Tensor) -> Tensor:
 
 def _mottled(generator: torch.Generator, size: int, palette: Tensor) -> Tensor:
     (roughness,) = _numbers(generator, 1)
-    tint = noise_octaves(generator, size, 3, roughness=0.4 + 0.45 * roughness) - 0.5
-    return palette[0][:, None, None] + 0.6 * tint
+    field = noise_octaves(generator, size, 4, roughness=0.4 + 0.45 * roughness) - 0.5
+    return palette[0][:, None, None] + 0.6 * field[:1] + 0.2 * field[1:]
 
 
 def _gradient(generator: torch.Generator, size: int, palette: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """How synthetic heads stand and what looks at them: pose samplers and cameras.
 
-A vertex V of the model frame (mm) is turned to P = R V (head rotation of `geometry.rotation_matrix`, still the model's
-axes) and projected into the image frame (pixels, y down, z toward the camera, left-handed).
+A vertex V of the model frame (mm) is turned to P = R V (head rotation of `geometry.rotation_matrix`, still
+the model's axes) and projected into the image frame (pixels, y down, z toward the camera, left-handed).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def two_view_poses(generator: torch.Generator, people: int) -> Poses:
 def rotation_poses(generator: torch.Generator, people: int) -> Poses:
     """Eight views of each person that cover profile to profile, (people, 8) (Rotation figure 4.3).
 
-    The thesis lists −90, ±67.5, ±45, ±22.5, 0 (eight numbers), "plus U[0, 22.5]": read as the lower edges of eight
-    bins that tile [−90, 90].
+    The thesis lists −90, ±67.5, ±45, ±22.5, 0 (eight numbers), "plus U[0, 22.5]": read as the lower edges of
+    eight bins that tile [−90, 90].
     """
     start = torch.tensor(ROTATION_YAW, device=generator.device)
     yaw = start + _uniform(generator, (people, len(ROTATION_YAW)), 0.0, 22.5)
@@ -54,7 +54,7 @@ def rotation_poses(generator: torch.Generator, people: int) -> Poses:
 
 
 def pair_poses(generator: torch.Generator, people: int, *, tilt: float = ROTATION_TILT) -> Poses:
-    """A front view, |yaw| ≤ 45°, and a side view, 45° < |yaw| ≤ 100°, of each person, (people, 2) (SPEC section 2)."""
+    """A front view, |yaw| ≤ 45°, and a side view, 45° < |yaw| ≤ 100°, of each person, (people, 2)."""
     front = _uniform(generator, (people,), -45.0, 45.0)
     side = 100.0 - _uniform(generator, (people,), 0.0, 55.0)
     sign = torch.where(_uniform(generator, (people,), 0.0, 1.0) < 0.5, -1.0, 1.0)
@@ -98,8 +98,8 @@ class Camera:
     def florence(cls, vertices: Tensor, image_size: int, *, field_of_view: float = 60.0) -> Camera:
         """The camera of the Florence protocol for turned heads (Rotation appendix B).
 
-        It looks along −z at the middle of the box in x and y from z = 3 h / (2 tan yfov) + the 85th percentile of z,
-        h the head's height; yfov, not its half, stands in the tangent, as in the script.
+        It looks along −z at the middle of the box in x and y from z = 3 h / (2 tan yfov) + the 85th
+        percentile of z, h the head's height; yfov, not its half, stands in the tangent, as in the script.
 
         Args:
             vertices: (B, N, 3) mm, turned to the pose to be seen, before the camera.
@@ -124,8 +124,8 @@ class Camera:
             points: (B, N, 3) P = R V in mm.
 
         Returns:
-            (B, N, 3) pixels, and 1/w (B, N) = d / (d − Z): attributes are linear in the image after multiplication
-            by it. It is 1 everywhere for an orthographic camera.
+            (B, N, 3) pixels, and 1/w (B, N) = d / (d − Z): attributes are linear in the image after
+            multiplication by it. It is 1 everywhere for an orthographic camera.
 
         Raises:
             ValueError: a point lies at or behind the camera.
@@ -189,8 +189,9 @@ def perspective_matrix(
 ) -> Tensor:
     """(4, 4) M_PERSP, eye to canonical screen space (TwoView eq. 2.8; Theoharis et al.).
 
-    The eye looks along +z of a left-handed frame; left … top are where the frustum cuts the near plane. The equation
-    as printed serves a frustum that is symmetric about the axis; the third column's shear serves any other.
+    The eye looks along +z of a left-handed frame; left … top are where the frustum cuts the near plane. The
+    equation as printed serves a frustum that is symmetric about the axis; the third column's shear serves
+    any other.
     """
     width, height, depth = right - left, top - bottom, far - near
     rows = (
@@ -229,8 +230,8 @@ def perspective_chain(
         viewport: the corners that :func:`viewport_matrix` takes.
 
     Returns:
-        (..., N, 3) viewport coordinates (z is the non-linear depth of the z-buffer), and (..., N) w, the depth
-        before the eye.
+        (..., N, 3) viewport coordinates (z is the non-linear depth of the z-buffer), and (..., N) w, the
+        depth before the eye.
     """
     matrix = viewport_matrix(*viewport) @ perspective_matrix(*frustum) @ world_to_eye.to(torch.float64)
     homogeneous = torch.cat((points, torch.ones_like(points[..., :1])), dim=-1).to(torch.float64)
