@@ -1,0 +1,15 @@
+"""The face model: one limit surface, its linear shapes, the face patch and its position maps."""
+
+from facet.face_model.model import PARTS, FaceModel, load
+from facet.face_model.position_map import (
+    UVSampler,
+    from_minimum,
+    sampler,
+    texel_lookup,
+    vertices_from_map,
+)
+from facet.landmarks68 import FLIP as LANDMARK_FLIP
+
+__all__ = [
+    "LANDMARK_FLIP", "PARTS", "FaceModel", "UVSampler", "from_minimum", "load", "sampler", "texel_lookup", "vertices_from_map",
+]  # fmt: skip
