@@ -163,15 +163,18 @@ def refresh(only: str | Iterable[str] = (), *, profile: str = "small") -> None:
 
 
 @contextmanager
-def _alone(profile: str) -> Iterator[None]:
-    """One report a profile at a time; the lock goes with the process, however it ends."""
+def _alone(profile: str) -> Iterator[int]:
+    """One report a profile at a time; the lock goes with the processes that hold it, however they end.
+
+    Yields its file descriptor, which Snakemake inherits: it may outlive us.
+    """
     (RUNS / profile).mkdir(parents=True, exist_ok=True)
     with open(RUNS / profile / ".lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise NotebookError(f"another report of profile {profile} is running") from None
-        yield
+        yield handle.fileno()
 
 
 def report(
@@ -200,13 +203,13 @@ def report(
     from facet import page
 
     wanted = jobs.find(profile, only=only, seeds=seeds)
-    with _alone(profile):
+    with _alone(profile) as lock:
         for job in wanted:
             job.forget_if_changed()
             job.failure.unlink(missing_ok=True)
         waiting = [job for job in wanted if not job.stamp.is_file()]
         print(f"profile {profile}: {len(waiting)} of {len(wanted)} notebooks to run", flush=True)
-        status = _snakemake(profile, wanted, seeds, cores, options) if waiting else 0
+        status = _snakemake(profile, wanted, seeds, cores, options, lock) if waiting else 0
         index = page.write(profile)
     failed = [json.loads(j.failure.read_text("utf-8")) for j in wanted if j.failure.is_file()]
     lines = [f"{f['message']}\n  executed copy: {f['copy']}" for f in failed]
@@ -217,7 +220,7 @@ def report(
     return index
 
 
-def _snakemake(profile, wanted: list[Job], seeds, cores: int | None, options) -> int:
+def _snakemake(profile, wanted: list[Job], seeds, cores: int | None, options, lock: int) -> int:
     folder = RUNS / profile
     command = [sys.executable, "-m", "snakemake"]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
@@ -235,6 +238,7 @@ def _snakemake(profile, wanted: list[Job], seeds, cores: int | None, options) ->
             *config,
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT / "lib")},
+        pass_fds=(lock,),
     ).returncode
 
 
