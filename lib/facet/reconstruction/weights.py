@@ -1,6 +1,5 @@
 """Which trained network reconstructs: from a system's name or a weights file to a network ready to run."""
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -25,18 +24,17 @@ def load(model: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Mod
         ValueError: the name is unknown, or the file is no weights file of ours or is cut short.
         FileNotFoundError: there are no weights for the system, or the file does not exist.
     """
-    if str(model).endswith(".safetensors"):
-        path = Path(model)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: give the path of a weights file")
-    else:
-        path = find(str(model))
+    path = Path(model) if str(model).endswith(".safetensors") else find(str(model))
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}: give a system's name or the path of a weights file")
     status = path.stat()
     return _load(str(path), str(device), status.st_mtime_ns, status.st_size)
 
 
 def find(system: str) -> Path:
     """The weights file of a system: of the profile in FACET_PROFILE if it is there, else the largest.
+
+    Released weights come before those that were trained on this machine.
 
     Raises:
         ValueError: an unknown system.
@@ -45,44 +43,26 @@ def find(system: str) -> Path:
     from facet.networks import SYSTEMS
 
     if system not in SYSTEMS:
-        raise ValueError(f"unknown model {system!r}; there are {', '.join(sorted(SYSTEMS))}")
+        raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(SYSTEMS))}")
     wanted = os.environ.get("FACET_PROFILE")
     for profile in ([wanted] if wanted else []) + [name for name in PROFILES if name != wanted]:
-        path = paths.WEIGHTS / f"{system}-{profile}.safetensors"
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"no weights for {system} in {paths.WEIGHTS}: train them with `facet train {system}`"
-    )
-
-
-def metadata(path: str | os.PathLike) -> dict:
-    """What a weights file says about itself.
-
-    Raises:
-        ValueError: it is no safetensors file, or is cut short.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is no weights file or is cut short ({error}): get it again or train it anew"
-        ) from error
+        for folder in (paths.WEIGHTS, paths.CACHE / "weights"):
+            path = folder / f"{system}-{profile}.safetensors"
+            if path.is_file():
+                return path
+    raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `facet train {system}`")
 
 
 @lru_cache(maxsize=4)
 def _load(path: str, device: str, modified: int, size: int) -> nn.Module:
     from facet.networks import SYSTEMS, build
-    from facet.training import load_weights
+    from facet.training.weights import load_weights, read_metadata
 
-    known = metadata(path)
-    system = known.get("system")
-    if system not in SYSTEMS:
+    known = read_metadata(path).get("configuration", {})
+    if known.get("system") not in SYSTEMS or not {"image_size", "width"} <= known.keys():
         raise ValueError(f"{path} does not say of which system it is: these are not weights of ours")
-    options = json.loads(known.get("options", "{}"))
-    network = build(system, image_size=int(known["image_size"]), width=float(known["width"]), **options)
+    network = build(
+        known["system"], image_size=known["image_size"], width=known["width"], **known.get("options", {})
+    )
     load_weights(network, path)
     return network.eval().to(device)

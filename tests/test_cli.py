@@ -1,0 +1,145 @@
+"""The command line through real processes: bad input is one sentence on stderr, exit status 2, no file."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facet.reconstruction import photos
+
+BOX = ["--box", "180", "87", "270", "177"]
+
+
+def _facet(*arguments, cwd=None, **environment):
+    command = [sys.executable, "-m", "facet.cli", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "text.jpg").write_text("this is not a picture\n")
+    Image.fromarray(photos.load("astronaut")).save(folder / "whole.jpg")
+    whole = (folder / "whole.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (300, 200), (120, 130, 90)).save(folder / "wall.jpg")
+    Image.new("RGB", (16, 16), (120, 130, 90)).save(folder / "tiny.png")
+    (folder / "folder.jpg").mkdir()
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "broken.safetensors").write_bytes(b'\x10\x00\x00\x00\x00\x00\x00\x00{"a"')
+    (folder / "points.txt").write_text("1 2\n3 four\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["text.jpg"], "text.jpg is not an image"),
+        (["cut.jpg"], "cut.jpg is damaged or cut short"),
+        (["empty.jpg"], "empty.jpg is not an image"),
+        (["wall.jpg"], "no face found in wall.jpg: give box=(x0, y0, x1, y1)"),
+        (["tiny.png"], "tiny.png is 16×16 pixels"),
+        (["missing.jpg"], "missing.jpg does not exist"),
+        (["folder.jpg"], "folder.jpg is a folder"),
+        (["whole.jpg", "missing.jpg"], "missing.jpg does not exist"),
+        (
+            ["whole.jpg", *BOX, "--model", "broken.safetensors"],
+            "broken.safetensors is cut off or no weights file",
+        ),
+        (["whole.jpg", *BOX, "--model", "gone.safetensors"], "no weights at gone.safetensors"),
+        (["whole.jpg", "--box", "9", "9", "3", "3"], "the box of whole.jpg"),
+        (["whole.jpg", "--landmarks", "points.txt"], "points.txt does not hold 68 lines"),
+        (["whole.jpg", *BOX, "-o", "face.stl"], "the extension must be one of .glb, .obj, .ply"),
+        (["whole.jpg", *BOX, "-o", "text.jpg/face.glb"], "text.jpg is not a folder"),
+        (["whole.jpg", *BOX, "-o", "/proc/nowhere/face.glb"], "cannot write /proc/nowhere/face.glb"),
+        (["whole.jpg", *BOX, "--picture", "face.bmp"], "must end in .png"),
+    ],
+)
+def test_bad_input_is_one_sentence(bad_files, arguments, message):
+    before = sorted(p.name for p in bad_files.rglob("*"))
+    result = _facet("reconstruct", *arguments, cwd=bad_files)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert result.stderr.startswith("facet: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert sorted(p.name for p in bad_files.rglob("*")) == before
+
+
+def test_no_weights_say_how_to_make_them(bad_files, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    result = _facet("reconstruct", "whole.jpg", *BOX, cwd=bad_files, FACET_HOME=str(tmp_path))
+    assert result.returncode == 2
+    assert "no weights of prn in" in result.stderr
+    assert "facet train prn" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["reconstruct"], ["data"], ["train"]])
+def test_a_wrong_call_is_one_sentence_too(arguments):
+    result = _facet(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "--help`" in result.stderr
+
+
+def test_help_imports_nothing_large():
+    code = (
+        "import sys, facet.cli\n"
+        "try:\n    facet.cli.main(['reconstruct', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+    assert "--box X0 Y0 X1 Y1" in result.stdout
+
+
+def test_photos_are_listed(capsys):
+    from facet import cli
+
+    assert cli.main(["data", "photos"]) == 0
+    assert "astronaut: Eileen Collins" in capsys.readouterr().out
+
+
+def test_systems_are_listed(capsys):
+    from facet import cli
+
+    assert cli.main(["systems"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["system", "network", "photos", "parameters", "MACs", "weights"]
+    assert any(line.startswith("twoview") and "11,758,633" in line for line in lines)
+
+
+def test_a_photo_becomes_a_mesh_and_a_picture(bad_files, tmp_path, monkeypatch, capsys):
+    """In this process, with a small untrained network: the whole way, whatever the shape."""
+    import torch
+    import trimesh
+
+    from facet import cli, networks
+    from facet.reconstruction import weights
+
+    torch.manual_seed(0)
+    network = networks.build("prn", image_size=32, width=0.1).eval()
+    monkeypatch.setattr(weights, "load", lambda name, device: network)
+    output, picture = tmp_path / "new" / "face.glb", tmp_path / "face.png"
+    arguments = [
+        "reconstruct",
+        bad_files / "whole.jpg",
+        "-o",
+        output,
+        "--picture",
+        picture,
+        "--device",
+        "cpu",
+    ]
+    assert cli.main([str(argument) for argument in arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "pose: yaw" in printed
+    mesh = trimesh.load(output, force="mesh")
+    assert len(mesh.faces) > 1000
+    assert np.asarray(Image.open(picture)).shape == (320, 960, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["face.png", "new"]

