@@ -24,6 +24,7 @@ from facet.evaluation.statistics import bin_angle, ced, intervals
 from facet.geometry import image_flip, rotation_matrix
 from facet.pictures import as_numpy, image_array, overlay_mesh, render_mesh
 
+_BESIDE = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # legends that cover no curve
 INK, GREY, PALE = "#2b2f36", "#8a8f98", "#e4e6ea"
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -150,7 +151,7 @@ def plot_ced(
     """
     chosen = _measure(frame, metric, normaliser)
     limit = limit or float(np.percentile(chosen["value"], 98))
-    figure, axes = plt.subplots(figsize=(6.4, 3.8))
+    figure, axes = plt.subplots(figsize=(7.8, 3.8))
     for label, line, dash, group in sorted(_curves(chosen), key=lambda curve: curve[3]["value"].mean()):
         curve = ced(group["value"])
         x = np.concatenate(([0.0], curve.thresholds, [max(limit, curve.thresholds[-1])]))
@@ -159,7 +160,7 @@ def plot_ced(
         axes.step(x, share, where="post", color=line, linestyle=dash, label=text)
     axes.set(xlim=(0, limit), ylim=(0, 101), ylabel="faces with at most this error (%)", title=title)
     axes.set_xlabel(_axis_name(metric, normaliser))
-    axes.legend(loc="lower right", title="mean error", title_fontsize=8.5, alignment="left")
+    axes.legend(title="mean error", title_fontsize=8.5, alignment="left", **_BESIDE)
     return figure
 
 
@@ -183,7 +184,7 @@ def plot_error_by_yaw(
         seed: of the bootstrap.
     """
     chosen = bin_angle(_measure(frame, metric, normaliser), centres)
-    figure, axes = plt.subplots(figsize=(6.4, 3.8))
+    figure, axes = plt.subplots(figsize=(7.8, 3.8))
     for label, line, dash, group in sorted(_curves(chosen), key=lambda curve: curve[3]["value"].mean()):
         rows = intervals(group, by=("yaw",), seed=seed).sort_values("yaw")
         axes.fill_between(rows["yaw"], rows["low"], rows["high"], color=line, alpha=0.14, linewidth=0)
@@ -191,7 +192,7 @@ def plot_error_by_yaw(
         axes.plot(rows["yaw"], rows["mean"], color=line, linestyle=dash, label=label)
     axes.set(xticks=sorted(chosen["yaw"].unique()), xlabel="yaw (°), + turns the nose to the image's right")
     axes.set(ylim=(0, None), ylabel=_axis_name(metric, normaliser), title=title)
-    axes.legend(ncols=2 if len(axes.get_lines()) > 8 else 1)
+    axes.legend(**_BESIDE)
     return figure
 
 
