@@ -41,7 +41,8 @@ class History:
         if not (math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"])):
             raise FloatingPointError(
                 f"training diverged before step {row['step']} (train loss {row['train_loss']}, "
-                f"validation loss {row['val_loss']}): lower the learning rate {row['learning_rate']:g} or warm up longer"
+                f"validation loss {row['val_loss']}): lower the learning rate {row['learning_rate']:g} "
+                "or warm up longer"
             )
         self.rows.append({name: row.get(name, "") for name in COLUMNS})
         return self.rows[-1]

@@ -106,8 +106,8 @@ def obtain(
         cache: folder under which new weights and checkpoints are kept.
 
     Raises:
-        ValueError: `train` is no known word, a weights file is broken, or `train` is "never" and no weights fit;
-            the message says what differs.
+        ValueError: `train` is no known word, a weights file is broken, or `train` is "never" and no weights
+            fit; the message says what differs.
     """
     if train not in TRAIN:
         raise ValueError(f"train must be one of {', '.join(TRAIN)}, got {train!r}")

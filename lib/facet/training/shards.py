@@ -1,8 +1,8 @@
 """A checkpoint cut into few small files, for machines that are lent for minutes and hand back little.
 
 The set `shard-<i>-of-<n>-<hash>.bin` is one byte string cut up; the hash (of the whole) is checked on import.
-Where room is short, the best weights so far become float16, then the optimiser's moments bfloat16, then they are
-left out: the run goes on with fresh moments and its history says so.
+Where room is short, the best weights so far become float16, then the optimiser's moments bfloat16, then they
+are left out: the run goes on with fresh moments and its history says so.
 """
 
 import hashlib

@@ -113,7 +113,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, object]:
 
 
 def configuration_differences(metadata: dict, config: dict) -> list[str]:
-    """Names of the entries in which weights' metadata and a configuration differ; empty if the hashes agree."""
+    """Names of the entries in which metadata and a configuration differ; empty if the hashes agree."""
     if metadata.get("configuration_hash") == configuration_hash(config):
         return []
     saved, wanted = metadata.get("configuration", {}), json.loads(json.dumps(config, default=_plain))
