@@ -134,8 +134,10 @@ class Run:
             "artefacts": {},
         }
 
-    def figure(self, figure, name: str, *, caption: str = "", dpi: int = 110) -> Path:
+    def figure(self, figure, name: str, *, caption: str = "", dpi: int = 110) -> None:
         """Save a figure as a PNG and show it in the notebook.
+
+        The PNG's bytes are a function of the pixels alone.
 
         Args:
             figure: matplotlib Figure, or an image: (H, W, 3) or (H, W) array or tensor, floats in [0, 1] or
@@ -143,9 +145,6 @@ class Run:
             name: file name without suffix, unique in the report.
             caption: one sentence for the report's page.
             dpi: of a matplotlib figure.
-
-        Returns:
-            Path of the PNG; its bytes are a function of the pixels alone.
         """
         path = self._path("figures", name, ".png")
         data = png_bytes(figure, dpi)
@@ -153,7 +152,6 @@ class Run:
             temporary.write_bytes(data)
         self._keep(path, "figure", caption)
         _show(data)
-        return path
 
     def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
         """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
@@ -171,12 +169,11 @@ class Run:
         self._keep(path, "table", caption)
         return frame
 
-    def record(self, frame, name: str) -> Path:
+    def record(self, frame, name: str) -> None:
         """Save the tidy rows of a run that took hours as `records/<name>.csv`; only the real run does so."""
         path = self._path("records", name, ".csv")
         write_text(path, csv_text(frame))
         self._keep(path, "record", "")
-        return path
 
     def read_record(self, name: str):
         """A record as a pandas frame, of this run or as it was committed.
@@ -193,12 +190,16 @@ class Run:
         self.reads(path)
         return pd.read_csv(path)
 
-    def viewer(self, html: str, name: str, *, caption: str = "") -> Path:
-        """Save an interactive page (k3d snapshot) as `viewers/<name>.html`; the report frames it."""
+    def viewer(self, plot, name: str, *, caption: str = "") -> None:
+        """Save a k3d plot (or a page as text) as `viewers/<name>.html`; the report shows it in a frame."""
         path = self._path("viewers", name, ".html")
-        write_text(path, html)
+        if isinstance(plot, str):
+            write_text(path, plot)
+        else:
+            from facet.viewers import write_snapshot
+
+            write_snapshot(plot, path)
         self._keep(path, "viewer", caption)
-        return path
 
     def reads(self, *paths: str | os.PathLike) -> None:
         """Note input files (weights, photographs, data sets) with their checksums in the provenance."""
