@@ -313,7 +313,7 @@ def publish(stage: Path, profile: str, key: str, facts: Mapping[str, object]) ->
     staged = provenance.read(stage / "provenance.json")
     entry = {**staged.get(key, {"artefacts": {}}), **facts}
     before = provenance.read(home / "provenance.json").get(key, {}).get("artefacts", {})
-    made = sorted(p for p in stage.rglob("*") if p.is_file() and p.name != "provenance.json")
+    made = sorted(p for p in stage.rglob("*") if p.is_file() and "provenance" not in p.name)
     for path in made:
         target = home / path.relative_to(stage)
         target.parent.mkdir(parents=True, exist_ok=True)

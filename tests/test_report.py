@@ -1,0 +1,186 @@
+"""Results are written in one step, are the same bytes twice, and belong to one notebook."""
+
+import json
+import os
+import subprocess
+import sys
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from facet import files, page, profiles, provenance, report
+from facet.paths import PROFILES, ROOT
+
+NOTEBOOK = "10_prn"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A report and notebooks of its own, so that nothing of the checkout is touched."""
+    (tmp_path / "notebooks").mkdir()
+    for name in ("10_prn", "11_twoview"):
+        cell = {"cell_type": "markdown", "metadata": {}, "source": f"# {name[:2]} Title\n\nA `question`?"}
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": [cell]}))
+    for module in (report, page):
+        monkeypatch.setattr(module, "REPORTS", tmp_path / "reports")
+    for module in (provenance, page):
+        monkeypatch.setattr(module, "NOTEBOOKS", tmp_path / "notebooks")
+    for name in ("PROFILE", "SEED", "DEVICE", "TRAIN", "STAGE"):
+        monkeypatch.delenv(f"FACET_{name}", raising=False)
+    return tmp_path
+
+
+def frame():
+    return pd.DataFrame({"model": ["prn", "mean-face"], "metric": "exact", "mean": [1.23456789, 2.0]})
+
+
+def curve():
+    figure, axes = plt.subplots(figsize=(2, 1.5))
+    axes.plot([0, 1, 4], label="squares")
+    axes.legend()
+    return figure
+
+
+def test_profiles_grow_and_name_their_faults(tmp_path):
+    smoke, small, full = (profiles.load(name) for name in ("smoke", "small", "full"))
+    assert profiles.names() == ["smoke", "small", "full"]
+    assert smoke.samples < small.samples < full.samples
+    assert smoke.steps == 20
+    assert full.volume == (192, 192, 200)
+    assert small.with_(options={"photos": 1}).options["icp_points"] == small.options["icp_points"]
+    with pytest.raises(FileNotFoundError, match="smoke"):
+        profiles.load("medium")
+    path = tmp_path / "own.yaml"
+    text = (PROFILES / "smoke.yaml").read_text()
+    path.write_text(text.replace("image_size: 64", "image_size: 65"))
+    with pytest.raises(ValueError, match="multiple of 32"):
+        profiles.load(path)
+    path.write_text(text + "colour: 3\n")
+    with pytest.raises(ValueError, match="unknown value colour"):
+        profiles.load(path)
+
+
+def test_environment_overrides_a_literal(home, monkeypatch):
+    assert report.start(NOTEBOOK, profile="smoke").profile.name == "smoke"
+    monkeypatch.setenv("FACET_PROFILE", "smoke")
+    monkeypatch.setenv("FACET_SEED", "3")
+    run = report.start(NOTEBOOK, profile="small", seed=0)
+    assert (run.profile.name, run.seed) == ("smoke", 3)
+    monkeypatch.setattr(report, "_injected", lambda: {"profile"})
+    assert report.start(NOTEBOOK, profile="small", seed=0).profile.name == "small"
+    with pytest.raises(ValueError, match="auto, always or never"):
+        report.start(NOTEBOOK, profile="small", train="sometimes")
+
+
+def test_equal_results_are_equal_bytes(home):
+    contents = []
+    for _ in range(2):
+        run = report.start(NOTEBOOK, profile="smoke", device="cpu")
+        run.figure(curve(), "curve", caption="Squares")
+        run.figure(np.linspace(0, 1, 60).reshape(4, 5, 3), "image")
+        run.table(frame(), "nme")
+        paths = sorted((home / "reports" / "smoke").rglob("*.[pcm][nsd]*"))
+        contents.append({p.name: p.read_bytes() for p in paths})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {"curve.png", "image.png", "nme.csv", "nme.md"}
+    picture = Image.open(home / "reports/smoke/figures/curve.png")
+    assert picture.info.keys() <= {"dpi"}
+
+
+def test_tables_have_the_common_columns_first(home):
+    run = report.start(NOTEBOOK, profile="smoke", device="cpu")
+    run.table(frame().assign(note="x"), "nme")
+    text = (home / "reports/smoke/tables/nme.csv").read_text()
+    assert text.splitlines()[:2] == [
+        "model,metric,profile,seed,device,mean,source,note",
+        "prn,exact,smoke,0,cpu,1.23457,facet,x",
+    ]
+    assert "| prn " in (home / "reports/smoke/tables/nme.md").read_text()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(home / "reports/smoke/tables/nme.csv").iloc[:, :2], frame().iloc[:, :2]
+    )
+
+
+def test_another_seed_gets_its_own_files(home):
+    run = report.start(NOTEBOOK, profile="smoke", seed=2, device="cpu")
+    run.record(frame(), "runs")
+    assert (home / "reports/smoke/records/runs-seed2.csv").is_file()
+    assert len(run.read_record("runs")) == 2
+    with pytest.raises(FileNotFoundError, match="no record 'others'"):
+        run.read_record("others")
+    with pytest.raises(ValueError, match="bare name"):
+        run.record(frame(), "a/b")
+
+
+def test_a_result_belongs_to_one_notebook(home):
+    report.start("10_prn", profile="smoke").table(frame(), "nme")
+    other = report.start("11_twoview", profile="smoke")
+    with pytest.raises(ValueError, match="belongs to 10_prn"):
+        other.table(frame(), "nme")
+    (home / "notebooks/10_prn.ipynb").unlink()
+    other.table(frame(), "nme")
+    assert set(provenance.read(home / "reports/smoke/provenance.json")) == {"11_twoview"}
+
+
+def test_staged_results_arrive_together_and_old_ones_go(home, monkeypatch):
+    reports = home / "reports" / "smoke"
+    first = report.start(NOTEBOOK, profile="smoke")
+    first.table(frame(), "old")
+    first.table(frame(), "nme")
+    before = (reports / "tables/nme.csv").read_bytes()
+    monkeypatch.setenv("FACET_STAGE", str(home / "stage"))
+    run = report.start(NOTEBOOK, profile="smoke")
+    run.table(frame().assign(mean=7.0), "nme")
+    assert (reports / "tables/nme.csv").read_bytes() == before
+    names = report.publish(home / "stage", "smoke", NOTEBOOK, {"total_seconds": 1.0})
+    assert names == ["tables/nme.csv", "tables/nme.md"]
+    assert (reports / "tables/nme.csv").read_bytes() != before
+    assert not list((reports / "tables").glob("old.*"))
+    entry = provenance.read(reports / "provenance.json")[NOTEBOOK]
+    assert entry["total_seconds"] == 1.0
+    assert set(entry["artefacts"]) == {"tables/nme.csv"}
+
+
+def test_the_page_shows_everything_without_a_network(home):
+    run = report.start(NOTEBOOK, profile="smoke")
+    run.figure(curve(), "curve", caption="Squares of `n` <1>")
+    run.table(frame(), "nme", caption="Errors")
+    run.viewer("<html>turn me</html>", "face", caption="A face")
+    text = page.write("smoke").read_text()
+    assert 'src="figures/curve.png"' in text
+    assert "Squares of <code>n</code> &lt;1&gt;" in text
+    assert 'iframe src="viewers/face.html"' in text
+    assert "1.235" in text
+    assert "<code>11_twoview</code>" in text
+    assert "http" not in text
+    assert str(home) not in text
+    assert page.write("smoke").read_text() == text
+
+
+def test_files_are_whole_or_not_there(tmp_path):
+    path = tmp_path / "a" / "x.txt"
+    with pytest.raises(ZeroDivisionError), files.write_beside(path) as temporary:
+        temporary.write_text("half" + str(1 / 0))
+    assert list(tmp_path.rglob("*.txt")) == []
+    files.write_text(path, "one")
+    with files.write_beside(tmp_path / "a") as folder:
+        folder.mkdir()
+        (folder / "y.txt").write_text("two")
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["y.txt"]
+    with pytest.raises(FileNotFoundError), files.write_beside(path):
+        pass
+    files.write_text(path, "abc")
+    assert files.sha256(path).startswith("ba7816bf8f01cfea")
+
+
+def test_import_is_light():
+    code = "import sys, facet; print([m for m in ('torch', 'matplotlib', 'pandas') if m in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "[]"
