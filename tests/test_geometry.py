@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from facet import geometry
 from scipy.spatial.transform import Rotation
+
+from facet import geometry
 
 NOSE = torch.tensor([[0.0, 0.0, 100.0]], dtype=torch.float64)  # model frame: z out of the face
 CROWN = torch.tensor([[0.0, 100.0, 0.0]], dtype=torch.float64)
@@ -216,7 +217,7 @@ def test_similarity_has_gradients():
 
 def test_errors_say_what_is_wrong():
     points = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(9))
-    with pytest.raises(ValueError, match="two .*sets"):
+    with pytest.raises(ValueError, match=r"two .*sets"):
         geometry.similarity(points, points[:, :4])
     with pytest.raises(ValueError, match="weights must be"):
         geometry.similarity(points, points, torch.ones(4))
