@@ -178,11 +178,10 @@ def _value(value) -> str:
 
 
 def _footer(profile: str, entries: dict) -> str:
-    machines = sorted(
-        {f"{e['machine']['processor']}, {e['machine']['cores']} cores" for e in entries.values()}
-    )
-    machines += sorted({e["machine"]["gpu"] for e in entries.values() if "gpu" in e["machine"]})
-    versions = sorted({f"{k} {v}" for e in entries.values() for k, v in e["versions"].items()})
+    hosts = [e["machine"] for e in entries.values() if "machine" in e]
+    machines = sorted({f"{m['processor']}, {m['cores']} cores" for m in hosts})
+    machines += sorted({m["gpu"] for m in hosts if "gpu" in m})
+    versions = sorted({f"{k} {v}" for e in entries.values() for k, v in e.get("versions", {}).items()})
     return (
         "<footer><p>Made with "
         + html.escape(", ".join(versions) or "nothing yet")
