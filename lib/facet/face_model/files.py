@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from facet import paths
 
-VERSION = "5"  # raise it when the content of the files changes
+VERSION = "6"  # raise it when the content of the files changes
 
 
 class CacheFiles(NamedTuple):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 ANCESTRIES = ("african", "asian", "caucasian")
 AGES = (18.0, 80.0)
-LOCAL_SPREAD, ASYMMETRY = 0.32, 0.05
+LOCAL_SPREAD, ASYMMETRY = 0.22, 0.05  # more makes caricatures
+DAMPED = {"ear-": 0.4, "head-scale": 0.6, "mouth-": 0.8}  # reach further for one unit than the other changes
 LEFT_OUT = ("head-trans", "head-angle", "nose-trans-out", "mouth-trans-out")  # move a part as a whole
 
 
@@ -57,7 +58,8 @@ def draw(generator: torch.Generator, count: int, labels: list[str]) -> People:
     ancestry = lean / lean.sum(dim=1, keepdim=True)
     build = (0.5 + 0.2 * normal(count, 4)).clamp(0, 1)
     pairs = sorted({name.removeprefix("l-").removeprefix("r-") for name in labels})
-    shared = LOCAL_SPREAD * normal(count, len(pairs))
+    spread = [next((d for part, d in DAMPED.items() if name.startswith(part)), 1.0) for name in pairs]
+    shared = LOCAL_SPREAD * torch.tensor(spread, dtype=torch.float64) * normal(count, len(pairs))
     columns = [pairs.index(name.removeprefix("l-").removeprefix("r-")) for name in labels]
     sided = torch.tensor([name[:2] in ("l-", "r-") for name in labels], dtype=torch.float64)
     local = shared[:, columns] + ASYMMETRY * sided * normal(count, len(labels))
