@@ -292,9 +292,3 @@ def test_no_face_names_the_file(tmp_path):
     Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
     with pytest.raises(facet.FaceNotFoundError, match=r"no face found in .*wall\.png"):
         facet.reconstruct(path, model=Oracle(_pose()), device="cpu")
-
-
-def test_intersection_over_union_by_hand():
-    first, second = np.array([0.0, 0, 4, 4]), np.array([2.0, 2, 6, 6])
-    assert pipeline.intersection_over_union(first, second) == pytest.approx(4 / 28)
-    assert pipeline.intersection_over_union(first, first + 10) == 0.0

@@ -46,7 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="facet", description="A 3D face from one or two photographs.")
     commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
     _add_reconstruct(commands)
-    _add_train(commands)
     _add_report(commands)
     systems = commands.add_parser("systems", help="list the networks: parameters, MACs, weights at hand")
     systems.set_defaults(run=_systems)
@@ -113,36 +112,18 @@ def _read_landmarks(path: str):
         raise ValueError(f"{path} does not hold 68 lines of two numbers ({error})") from error
 
 
-def _add_train(commands) -> None:
-    parser = commands.add_parser("train", help="train a system, or go on where its training stopped")
-    parser.add_argument("system", help="see `facet systems`")
-    parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
-    parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
-    parser.add_argument("--out", metavar="FOLDER", help="where checkpoints and weights go")
-    parser.set_defaults(run=_train)
-
-
 def _add_report(commands) -> None:
     parser = commands.add_parser("report", help="run the notebooks and write reports/PROFILE/index.html")
     parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
-    parser.add_argument("--only", metavar="NUMBERS", help="some notebooks, such as 11 or 11,30")
+    parser.add_argument("--only", default="", metavar="NUMBERS", help="some notebooks, such as 11 or 11,30")
     parser.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> int:
-    import subprocess
+    from facet import execute, profiles
 
-    from facet import paths, profiles
-
-    if not (paths.ROOT / "Makefile").is_file():
-        raise FileNotFoundError(f"{paths.ROOT} is no checkout of facet: the notebooks live there")
     profile = profiles.load(options.profile).name
-    command = ["make", "-C", str(paths.ROOT), "report", f"PROFILE={profile}"]
-    if options.only:
-        command.append(f"ONLY={options.only}")
-    return subprocess.run(command, check=False).returncode
+    return execute.main(["report", "--profile", profile, "--only", options.only])
 
 
 def _systems(options: argparse.Namespace) -> None:
@@ -171,15 +152,20 @@ def _cell(value) -> str:
 def _add_data(commands) -> None:
     parser = commands.add_parser("data", help="make or list what everything is built from")
     parts = parser.add_subparsers(metavar="what", required=True, parser_class=_Parser)
-    face_model = parts.add_parser("face-model", help="build the face model, if it is not in data/cache")
-    face_model.set_defaults(run=_data_face_model)
+    build = parts.add_parser(
+        "build", help="build the face model and its people, if they are not in data/cache"
+    )
+    build.set_defaults(run=_data_build)
     photos = parts.add_parser("photos", help="list the photographs that installed packages ship")
     photos.set_defaults(run=_data_photos)
 
 
-def _data_face_model(options: argparse.Namespace) -> None:
+def _data_build(options: argparse.Namespace) -> None:
     from facet import face_model
+    from facet.face_model import files
 
+    for path in files.ensure():
+        print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
     model = face_model.load()
     print(f"face model: {len(model.mean):,} vertices, {len(model.triangles):,} triangles")
 
@@ -189,10 +175,6 @@ def _data_photos(options: argparse.Namespace) -> None:
 
     for photo in photos.available():
         print(f"{photo.name}: {photo.shows}; {photo.licence}; {os.fspath(photo.path())}")
-
-
-def _train(options: argparse.Namespace) -> None:
-    raise NotImplementedError
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from PIL import Image
 from facet.files import write_beside, write_text
 
 GREY = (188, 178, 170)
+FIELD_OF_VIEW = 25.0  # degrees, vertical: about a portrait lens, a wide one makes the nose large
 # What an online snapshot asks the web for, and the file of k3d's own that serves it from disk.
 _SCRIPTS = {"require.min.js": "require.js", "standalone.js": "standalone.js"}
 
@@ -59,16 +60,21 @@ def show_mesh(
             "color": _packed(GREY),
         }
         if texture is not None and uv is not None:
-            options |= {"texture": _png(texture), "texture_file_format": "png", "color": 0xFFFFFF}
-            options["uvs"] = np.asarray(uv, dtype=np.float32)  # k3d counts v from the top too
+            options |= {"texture": _jpeg(texture), "texture_file_format": "jpeg", "color": 0xFFFFFF}
+            options["uvs"] = _short(uv, 1.0)  # k3d counts v from the top too
         elif colors is not None:
             options |= {"colors": _packed(_as_bytes(colors)), "color": 0xFFFFFF}
         else:
             options["color"] = _packed(GREY)
-        vertices = np.asarray(vertices, dtype=np.float32)
+        vertices = _short(vertices, float(np.ptp(vertices, axis=0).max()))
         mesh = k3d.mesh(vertices, np.asarray(triangles, dtype=np.uint32), **options)
         plot = k3d.plot(
-            height=height, grid_visible=False, camera_auto_fit=False, menu_visibility=False, axes_helper=0
+            height=height,
+            grid_visible=False,
+            camera_auto_fit=False,
+            camera_fov=FIELD_OF_VIEW,
+            menu_visibility=False,
+            axes_helper=0,
         )
         plot += mesh
     plot.camera = _front_camera(vertices)
@@ -211,7 +217,7 @@ def _front_camera(vertices: np.ndarray) -> list[float]:
     """Position, target and up vector: the whole mesh, from the front."""
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     target = (low + high) / 2.0
-    distance = 0.9 * float(np.linalg.norm(high - low))
+    distance = 0.45 * float(np.linalg.norm(high - low)) / np.tan(np.radians(FIELD_OF_VIEW / 2))
     return [*(target + np.array([0.0, 0.0, distance])).tolist(), *target.tolist(), 0.0, 1.0, 0.0]
 
 
@@ -222,6 +228,12 @@ def _as_bytes(colors) -> np.ndarray:
     return colors
 
 
+def _short(values, extent: float) -> np.ndarray:
+    """float32 rounded to a power of two near extent/16,000: far below a pixel, and pages compress to half."""
+    step = 2.0 ** np.floor(np.log2(max(extent, 1e-12) / 16_000))
+    return (np.rint(np.asarray(values, dtype=np.float64) / step) * step).astype(np.float32)
+
+
 def _packed(colors):
     """0xRRGGBB of one colour as int, or of (V, 3) as (V,) uint32."""
     rgb = np.asarray(colors).astype(np.uint32)
@@ -229,7 +241,7 @@ def _packed(colors):
     return int(packed) if packed.ndim == 0 else packed
 
 
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+def _jpeg(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()  # a fifth of a PNG's size, and pages carry it
+    Image.fromarray(image).save(buffer, format="JPEG", quality=90)
     return buffer.getvalue()

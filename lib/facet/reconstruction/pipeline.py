@@ -199,19 +199,11 @@ def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
     found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
     back = invert(crop[None])[0]
     box = detect.box_of((found @ back[:, :2].T + back[:, 2]).cpu().numpy())
-    overlap = intersection_over_union(box, view.box)
+    overlap = detect.intersection_over_union(box, view.box)
     if overlap >= AGREEMENT:
         return View(view.name, view.image, box, view.given, view.notes)
     note = f"the landmarks found in {view.name} do not fit the detected face: the result may be wrong"
     return View(view.name, view.image, view.box, view.given, (*view.notes, note))
-
-
-def intersection_over_union(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap of two boxes (4,) over the area they cover together; 0 where either is empty."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    common = float(np.prod(np.clip(high - low, 0.0, None)))
-    together = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second)) - common
-    return common / together if together > 0 else 0.0
 
 
 def _name(source: ImageLike, otherwise: str) -> str:
