@@ -143,14 +143,20 @@ def test_small_networks_fit_the_files_limit():
         assert stored < 2.6 * 2**20
 
 
-@pytest.mark.parametrize("name", ["prn", "twoview"])
-def test_signal_survives_the_depth(name):
-    """Different photos give different maps at the start: 17 layers neither fade nor saturate."""
-    network = build(name, image_size=64, width=0.3)
+@pytest.mark.parametrize("name", ["prn", "twoview", "mobile"])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_start_is_dead(name, seed):
+    """At every seed x, y and z answer to the photo, and the first layer hears of it."""
+    network = build(name, image_size=64, width=0.3, seed=seed)
     output = network(torch.rand(8, 3 * network.views, 64, 64, generator=generator()))
-    assert output.std(0).mean() > 1e-3
+    assert (output.std(0).mean((1, 2)) > 1e-7).all()
     saturated = (output < 1e-3) | (output > 1 - 1e-3)
     assert saturated.float().mean() < 0.01
+    for channel in range(3):
+        (gradient,) = torch.autograd.grad(
+            output[:, channel].sum(), network.encoder[0].weight, retain_graph=True
+        )
+        assert gradient.abs().max() > 0
 
 
 def test_a_seed_gives_the_same_network_and_leaves_the_global_generator_alone():

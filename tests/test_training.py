@@ -344,11 +344,11 @@ def test_weights_round_trip_in_half_precision_with_exact_statistics(tmp_path):
 def test_half_precision_changes_the_output_little(tmp_path):
     network = build("twoview", image_size=64, width=0.3).eval()
     images = torch.rand(2, 6, 64, 64, generator=generator())
-    before = network(images)
+    before = network.encoder(images)
     save_weights(network, tmp_path / "w.safetensors", {})
     load_weights(network, tmp_path / "w.safetensors")
-    difference = (network(images) - before).square().mean().sqrt()
-    assert 0 < difference < 2e-3
+    difference = (network.encoder(images) - before).norm() / before.norm()
+    assert 0 < difference < 5e-3
 
 
 def test_weights_errors_name_the_file_and_the_fix(tmp_path):

@@ -77,26 +77,24 @@ class SameTransposedConv2d(nn.ConvTranspose2d):
         return F.conv2d(F.pad(x, (2, 1, 2, 1)), kernel, self.bias)
 
 
-def initialise(module: nn.Module) -> None:
-    """Draw He-normal weights for ReLU layers, so that 17 layers without batch norm neither fade nor blow up.
+def initialise(network: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases, as Keras and TensorFlow-slim start the papers' networks.
 
-    Keras' own default (Glorot uniform) loses half of the signal's power a layer. A transposed convolution of
-    stride s reaches each output with in_channels * k^2 / s^2 weights. Three-channel layers start near the
-    identity: with so few ReLU channels a random draw often kills one of x, y, z for good.
+    One guard beside: without batch norm, a filter with a negative sum is often dead everywhere on the ReLU
+    outputs before it, and a decoder whose three last channels are dead learns nothing. In the three-channel
+    layers before the last, such filters change their sign (the distribution is symmetric).
     """
-    for layer in module.modules():
-        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            continue
-        kernel = layer.kernel_size[0]
-        transposed = isinstance(layer, nn.ConvTranspose2d)
-        fan = layer.in_channels // layer.groups * kernel**2 / (layer.stride[0] ** 2 if transposed else 1)
-        nn.init.normal_(layer.weight, std=math.sqrt(2 / fan))
-        if transposed and layer.in_channels == layer.out_channels == 3:
-            with torch.no_grad():
-                layer.weight.mul_(0.1)
-                layer.weight[range(3), range(3), 1, 1] += 1.0
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    narrow = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if isinstance(layer, nn.ConvTranspose2d) and layer.out_channels == 3:
+                narrow.append(layer.weight)  # (in, 3, 4, 4)
+    with torch.no_grad():
+        for weight in narrow[:-1]:
+            weight.mul_(torch.where(weight.sum((0, 2, 3)) < 0, -1.0, 1.0)[:, None, None])
 
 
 class Decoder(nn.Sequential):
