@@ -109,7 +109,9 @@ fetch_assets() {
 build_model() {
   wants_model || return 0
   say "building the face model ..."
-  ANNY_CACHE_DIR="$PWD/data/cache/anny" OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" .venv/bin/python -m facet.face_model.build
+  # One thread: sums must not depend on the number of cores.
+  ANNY_CACHE_DIR="$PWD/data/cache/anny" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+    .venv/bin/python -m facet.face_model.build
 }
 
 packages=""
