@@ -3,7 +3,6 @@
 from facet.face_model.model import PARTS, FaceModel, load
 from facet.face_model.position_map import (
     UVSampler,
-    from_minimum,
     sampler,
     texel_lookup,
     vertices_from_map,
@@ -11,5 +10,5 @@ from facet.face_model.position_map import (
 from facet.landmarks68 import FLIP as LANDMARK_FLIP
 
 __all__ = [
-    "LANDMARK_FLIP", "PARTS", "FaceModel", "UVSampler", "from_minimum", "load", "sampler", "texel_lookup", "vertices_from_map",
+    "LANDMARK_FLIP", "PARTS", "FaceModel", "UVSampler", "load", "sampler", "texel_lookup", "vertices_from_map",
 ]  # fmt: skip

@@ -55,6 +55,11 @@ class FaceModel:
         self.mean = self._limit(self.face_matrix, self.coarse_mean[None])[0]
 
     @property
+    def rim(self) -> Tensor:
+        """(R,) vertices on the patch's boundary; whatever the pose, the patch is deepest at one of them."""
+        return ((self.uv < 1e-6) | (self.uv > 1 - 1e-6)).any(dim=1).nonzero()[:, 0]
+
+    @property
     def detail_modes(self) -> int:
         return len(self.identity)
 

@@ -15,10 +15,11 @@ from facet.face_model.model import FaceModel
 
 @dataclass
 class UVSampler:
-    """The face model at the texels of an S×S map.
+    """The face model at the texels of an S×S map, and at the patch's rim, where its depth is least.
 
     Attributes:
-        mean: (3·S², ) mean positions, coordinate by coordinate; basis: (K + 52, 3·S²) modes, then expressions.
+        size: S; mean: (3·P,), identity: (K, 3·P) and expression: (52, 3·P) at the P = S² + R points, coordinate by
+            coordinate.
     """
 
     size: int
@@ -26,24 +27,26 @@ class UVSampler:
     identity: Tensor
     expression: Tensor
 
-    def positions(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
-        """(B, 3, S²) positions at the texels, millimetres, model frame: one matrix product."""
-        count = alpha_id.shape[1]
-        flat = torch.addmm(self.mean, alpha_id, self.identity[:count])
+    def points(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
+        """(B, 3, S² + R) positions at the texels and along the rim, millimetres, model frame: one matrix product."""
+        flat = torch.addmm(self.mean, alpha_id, self.identity[: alpha_id.shape[1]])
         if alpha_exp is not None:
             flat = torch.addmm(flat, alpha_exp, self.expression)
-        return flat.view(len(alpha_id), 3, self.size**2)
+        return flat.view(len(alpha_id), 3, -1)
+
+    def positions(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
+        """(B, 3, S²) positions at the texels."""
+        return self.points(alpha_id, alpha_exp)[:, :, : self.size**2]
 
     def map(self, alpha_id: Tensor, alpha_exp: Tensor | None, matrix: Tensor) -> Tensor:
-        """(B, 3, S, S) position maps under the affine transforms `matrix` (B, 3, 4), z from its minimum over the map."""
-        points = matrix[:, :, :3] @ self.positions(alpha_id, alpha_exp) + matrix[:, :, 3:]
-        return from_minimum(points.view(-1, 3, self.size, self.size))
+        """(B, 3, S, S) position maps under the affine transforms `matrix` (B, 3, 4), z from the patch's minimum."""
+        return self.as_map(matrix[:, :, :3] @ self.points(alpha_id, alpha_exp) + matrix[:, :, 3:])
 
-
-def from_minimum(position_map: Tensor) -> Tensor:
-    """The map (B, 3, S, S) with z measured from its own minimum."""
-    low = position_map[:, 2:].amin(dim=(2, 3), keepdim=True)
-    return torch.cat([position_map[:, :2], position_map[:, 2:] - low], dim=1)
+    def as_map(self, points: Tensor) -> Tensor:
+        """(B, 3, S, S) maps of image-frame `points` (B, 3, S² + R), z from the rim's minimum."""
+        texels = points[:, :, : self.size**2].clone()
+        texels[:, 2] -= points[:, 2, self.size**2 :].amin(dim=1, keepdim=True)
+        return texels.view(-1, 3, self.size, self.size)
 
 
 def sampler(model: FaceModel, size: int, *, modes: int | None = None) -> UVSampler:
@@ -59,7 +62,8 @@ def sampler(model: FaceModel, size: int, *, modes: int | None = None) -> UVSampl
     for chunk in shapes.split(16):
         vertices = model._limit(model.face_matrix, chunk)  # (k, V, 3)
         at_texels = (vertices[:, corners] * weights[None, :, :, None]).sum(dim=2)  # (k, S², 3)
-        fine.append(at_texels.permute(0, 2, 1).flatten(1))
+        points = torch.cat([at_texels, vertices[:, model.rim]], dim=1)
+        fine.append(points.permute(0, 2, 1).flatten(1))
     fine = torch.cat(fine)
     return UVSampler(size, fine[0], fine[1 : 1 + modes].contiguous(), fine[1 + modes :].contiguous())
 

@@ -328,6 +328,25 @@ def interpolate(
     Raises:
         ValueError: not exactly one of the two kinds of attributes is given, or a batch does not fit.
     """
+    values = interpolate_covered(fragments, triangles, attributes, corner_attributes=corner_attributes)
+    return spread(values, fragments)
+
+
+def spread(values: Tensor, fragments: Fragments) -> Tensor:
+    """Values (N, C) of the N covered pixels as images (B, H, W, C), 0 where they are empty."""
+    shape = fragments.triangle.shape
+    empty = values.new_zeros(shape.numel(), values.shape[1])
+    return empty.index_copy(0, fragments.covered, values).view(*shape, -1)
+
+
+def interpolate_covered(
+    fragments: Fragments,
+    triangles: Tensor,
+    attributes: Tensor | None = None,
+    *,
+    corner_attributes: Tensor | None = None,
+) -> Tensor:
+    """`interpolate` at the N covered pixels only, in the order of `fragments.covered`: (N, C)."""
     if (attributes is None) == (corner_attributes is None):
         raise ValueError("give either attributes or corner_attributes")
     batch, height, width = fragments.triangle.shape
@@ -344,9 +363,7 @@ def interpolate(
             corners = corners + (image * attributes.shape[1])[:, None]
         values = attributes.reshape(-1, attributes.shape[2])[corners]
     weights = fragments.barycentrics.reshape(-1, 3).index_select(0, covered)
-    values = (weights.to(values.dtype)[..., None] * values).sum(1)
-    empty = values.new_zeros(batch * height * width, values.shape[1])
-    return empty.index_copy(0, covered, values).view(batch, height, width, -1)
+    return (weights.to(values.dtype)[..., None] * values).sum(1)
 
 
 def downsample(image: Tensor, k: int) -> Tensor:

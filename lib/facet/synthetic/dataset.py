@@ -1,0 +1,251 @@
+"""Data sets of synthetic people on disk: made in shards when asked for, in parallel, resumable, cached.
+
+A shard holds some people's pictures (`.npy`, uint8) and every parameter that made them (`.safetensors`). What a shard
+contains depends on the data set's description and the shard's number alone, so it does not matter which process makes
+it, in which order, or after how many interruptions. Files are renamed into place whole.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facet import paths
+from facet.face_model import FaceModel, load
+from facet.face_model import files as cache
+from facet.files import write_beside
+from facet.synthetic.poses import Poses, florence_poses, rotation_poses, two_view_poses
+from facet.synthetic.render import Studio, context_size, render
+from facet.synthetic.subjects import Subjects, Views, draw_subjects, draw_views
+
+GENERATION = 1  # of synthetic people; raise it when pictures change
+SPLITS = ("train", "validation", "test")
+POSES = ("two-view", "rotation", "florence")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data set is made of.
+
+    Attributes:
+        split: whose identities: train, validation or test; they are different people.
+        poses: "two-view" (front, left, right), "rotation" (eight bins) or "florence" (27 poses, perspective).
+        people: how many; the first ones of the split's bank, so a larger set contains a smaller one.
+        image_size: side of the crop; pictures show `CONTEXT` times as much, unless `jitter` is set.
+        jitter: crops as a detector would give them (300W-LP jitter), and just the crop: for test sets.
+        seed: of everything drawn.
+        first: first row of the bank.
+    """
+
+    split: str
+    poses: str
+    people: int
+    image_size: int
+    jitter: bool = False
+    seed: int = 0
+    first: int = 0
+    shard: int = 50
+
+    def __post_init__(self):
+        if self.split not in SPLITS or self.poses not in POSES:
+            raise ValueError(f"split must be one of {SPLITS} and poses of {POSES}, got {self.split!r}, {self.poses!r}")
+
+    @property
+    def key(self) -> str:
+        """Short hash of all but the number of people: shards are shared by sets of different size."""
+        values = {k: v for k, v in asdict(self).items() if k != "people"}
+        text = json.dumps({**values, "generation": GENERATION, "face_model": cache.VERSION}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def folder(self) -> Path:
+        """Where its shards are."""
+        return paths.CACHE / "synthetic" / f"{self.split}-{self.poses}-{self.image_size}-{self.key}"
+
+    @property
+    def shards(self) -> int:
+        """How many shards it has; the last may be larger than the set needs."""
+        return -(-self.people // self.shard)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Side of the stored pictures, and how far the crop lies inside them."""
+        size = self.image_size if self.jitter else context_size(self.image_size)
+        return size, (size - self.image_size) // 2
+
+
+@dataclass
+class Pictures:
+    """An opened data set: `images` [shard] (n, P, 3, L, L) uint8 memory maps, and the tables of all subjects and views."""
+
+    description: Description
+    images: list[np.ndarray]
+    subjects: Subjects
+    views: Views
+
+    @property
+    def per_person(self) -> int:
+        return self.images[0].shape[1]
+
+    def __len__(self) -> int:
+        return self.description.people
+
+    def picture(self, person: int, view: int) -> np.ndarray:
+        """(3, L, L) uint8 picture of one person."""
+        return self.images[person // self.description.shard][person % self.description.shard, view]
+
+    def stack(self, people: Tensor, views: Tensor) -> Tensor:
+        """(B, 3, L, L) uint8 pictures: view views[b] of person people[b]."""
+        rows = zip(people.tolist(), views.tolist(), strict=True)
+        return torch.from_numpy(np.stack([self.picture(p, v) for p, v in rows]))
+
+    def view_rows(self, people: Tensor, views: Tensor) -> Tensor:
+        """Rows of the views' table."""
+        return people * self.per_person + views
+
+
+def open_pictures(description: Description, *, workers: int = 2, progress=None) -> Pictures:
+    """The data set, its missing shards made first.
+
+    Args:
+        workers: processes; progress: called with (shards there, shards in all).
+
+    Raises:
+        ValueError: the bank has fewer people than asked for.
+    """
+    make(description, workers=workers, progress=progress)
+    return _read(description)
+
+
+def make(description: Description, *, workers: int = 2, progress=None, only: slice | None = None) -> None:
+    """Make the missing shards (`only` some of them, to share the work between machines)."""
+    cache.ensure()
+    everything = range(description.shards)[only or slice(None)]
+    missing = [k for k in everything if not _is_made(description, k)]
+    if not missing:
+        return
+    done = len(everything) - len(missing)
+    if workers < 2 or len(missing) < 2:
+        studio = Studio.open(load())
+        for shard in missing:
+            make_shard(description, shard, studio)
+            done += 1
+            _report(progress, done, len(everything))
+        return
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _one_thread) as pool:
+        for _ in pool.imap_unordered(_make_in_worker, [(description, shard) for shard in missing]):
+            done += 1
+            _report(progress, done, len(everything))
+
+
+def make_shard(description: Description, shard: int, studio: Studio) -> None:
+    """Render one shard and its parameters, and rename both into place; the pictures come last and mark it complete."""
+    from safetensors.torch import save_file
+
+    subjects, views = draw_shard(description, shard, studio.model)
+    size, shift = description.window
+    split = "test" if description.split == "test" else "train"
+    pictures = []
+    for start in range(0, len(views), 6):
+        some = views.rows(slice(start, start + 6))
+        pictures.append((render(studio, subjects, some, size=size, shift=shift, split=split) * 255).round().to(torch.uint8))
+    stacked = torch.cat(pictures).view(len(subjects), -1, 3, size, size)
+    images, parameters = shard_files(description, shard)
+    with write_beside(parameters) as temporary:
+        save_file({**subjects.state("subjects"), **views.state("views")}, temporary)
+    with write_beside(images) as temporary:
+        np.save(temporary, stacked.numpy())
+
+
+def draw_shard(description: Description, shard: int, model: FaceModel) -> tuple[Subjects, Views]:
+    """Every random number of a shard, from (data set, shard number) alone."""
+    digest = hashlib.sha256(f"{description.key}/{shard}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    bank = read_bank(description.split)
+    first = description.first + shard * description.shard
+    if first + description.shard > len(bank["alpha_id"]):
+        raise ValueError(
+            f"the bank has {len(bank['alpha_id'])} {description.split} people; {first + description.shard} were asked for."
+        )
+    subjects = draw_subjects(generator, model, bank, torch.arange(first, first + description.shard))
+    poses = _poses(description.poses, generator, description.shard)
+    florence = description.poses == "florence"
+    views = draw_views(
+        generator, model, subjects, poses, image_size=description.image_size,
+        split=description.split, jitter=description.jitter, florence=florence,
+    )  # fmt: skip
+    return subjects, views
+
+
+def read_bank(split: str) -> dict[str, Tensor]:
+    """The people bank's rows of a split: alpha_id, years, gender, ancestry, build, skin."""
+    from safetensors import safe_open
+
+    with safe_open(cache.ensure().people, "pt") as handle:
+        return {k.split(".", 1)[1]: handle.get_tensor(k) for k in handle.keys() if k.startswith(split)}  # noqa: SIM118
+
+
+def shard_files(description: Description, shard: int) -> tuple[Path, Path]:
+    """Pictures and parameters of a shard."""
+    stem = description.folder / f"{shard:05d}"
+    return stem.with_suffix(".npy"), stem.with_suffix(".safetensors")
+
+
+def _poses(name: str, generator: torch.Generator, people: int) -> Poses:
+    if name == "florence":
+        poses = florence_poses()
+        return Poses(*(getattr(poses, angle).expand(people, -1) for angle in ("yaw", "pitch", "roll")))
+    return {"two-view": two_view_poses, "rotation": rotation_poses}[name](generator, people)
+
+
+def _read(description: Description) -> Pictures:
+    from safetensors.torch import load_file
+
+    images, subjects, views = [], [], []
+    for shard in range(description.shards):
+        picture_file, parameter_file = shard_files(description, shard)
+        images.append(np.load(picture_file, mmap_mode="r"))
+        state = load_file(parameter_file)
+        people, seen = Subjects.from_state(state, "subjects"), Views.from_state(state, "views")
+        seen.subject = seen.subject + shard * description.shard
+        subjects.append(people)
+        views.append(seen)
+    people, per_person = description.people, images[0].shape[1]
+    return Pictures(
+        description, images, _join(subjects).rows(slice(people)), _join(views).rows(slice(people * per_person))
+    )
+
+
+def _join(tables: list):
+    names = tables[0].__dict__
+    return type(tables[0])(**{name: torch.cat([getattr(table, name) for table in tables]) for name in names})
+
+
+def _is_made(description: Description, shard: int) -> bool:
+    return all(path.is_file() for path in shard_files(description, shard))
+
+
+_studio: Studio | None = None
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _make_in_worker(work: tuple[Description, int]) -> int:
+    global _studio  # one studio a process: it loads in a second and serves every shard
+    if _studio is None:
+        _studio = Studio.open(load())
+    make_shard(*work, _studio)
+    return work[1]
+
+
+def _report(progress, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
