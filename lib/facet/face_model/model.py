@@ -135,6 +135,8 @@ def load(device: str | torch.device = "cpu", path: str | Path | None = None) -> 
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path.name} cannot be read ({error}): delete it and run `facet data build`.") from None
+    if missing := {"triangles", "mean", "identity", "expression"} - set(tensors):
+        raise ValueError(f"{path.name} is no face model (no {min(missing)} in it).")
     long = {k: tensors[k].long() for k in ("triangles", "landmarks", "mirror", "head_triangles", "head_part", "triangle_part")}
     model = FaceModel(
         coarse_mean=tensors["mean"],
