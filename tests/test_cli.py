@@ -79,7 +79,7 @@ def test_no_weights_say_how_to_make_them(bad_files, tmp_path):
     assert "facet train prn" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["reconstruct"], ["data"]])
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["reconstruct"], ["data"], ["train"]])
 def test_a_wrong_call_is_one_sentence_too(arguments):
     result = _facet(*arguments)
     assert result.returncode == 2

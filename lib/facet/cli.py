@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 # What bad input, a missing file or package, or a full disk raises; anything else is a fault of ours.
-_EXPECTED = (ValueError, OSError, ImportError)
+_EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="facet", description="A 3D face from one or two photographs.")
     commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
     _add_reconstruct(commands)
+    _add_train(commands)
     _add_report(commands)
     systems = commands.add_parser("systems", help="list the networks: parameters, MACs, weights at hand")
     systems.set_defaults(run=_systems)
@@ -110,6 +111,51 @@ def _read_landmarks(path: str):
         return np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=2)
     except ValueError as error:
         raise ValueError(f"{path} does not hold 68 lines of two numbers ({error})") from error
+
+
+def _add_train(commands) -> None:
+    parser = commands.add_parser("train", help="train a system, or go on where its training stopped")
+    parser.add_argument("system", help="see `facet systems`")
+    parser.add_argument("--variant", default="", help="of the system's training, such as all-poses")
+    parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
+    parser.add_argument("--seed", type=int, help="(default: the profile's)")
+    parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="also keep the state there, in at most 8 files of 15 MiB; then the weights",
+    )
+    parser.add_argument("--again", action="store_true", help="train even where weights are at hand")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render people (default 2)")
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.minutes is not None and options.minutes <= 0:
+        raise ValueError(f"--minutes must be positive, got {options.minutes:g}")
+    from facet import profiles
+    from facet.training import obtain, recipes, train_slice
+
+    profile = profiles.load(options.profile)
+    made = recipes.recipe(options.system, profile, variant=options.variant, seed=options.seed)
+
+    def task():
+        return recipes.task(made, profile, workers=options.workers, say=lambda text: print(text, flush=True))
+
+    how = {"train": "always" if options.again else "auto", "minutes": options.minutes}
+    if options.out:
+        _, history = train_slice(made, task, out=options.out, **how)
+    else:
+        _, history = obtain(made, task, **how)
+    last, best = history.rows[-1] if history.rows else None, history.best
+    state = "finished" if history.finished else "stopped in time; the same command goes on"
+    if last is None:
+        print(f"{made.name}: {state}, before the first validation")
+        return
+    print(
+        f"{made.name}: {state}; {last['samples']:,} of {profile.samples:,} samples, "
+        f"best validation loss {best['val_loss']:.5g}"
+    )
 
 
 def _add_report(commands) -> None:

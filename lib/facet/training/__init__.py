@@ -6,6 +6,7 @@ from facet.training.losses import PositionLoss, mean_loss, weighted_error
 from facet.training.obtain import Recipe, Task, obtain, save_trained
 from facet.training.settings import Settings
 from facet.training.shards import export_shards, import_shards
+from facet.training.slices import train_slice
 from facet.training.weights import configuration_hash, load_weights, provenance, read_metadata, save_weights
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "read_metadata",
     "save_trained",
     "save_weights",
+    "train_slice",
     "weighted_error",
 ]

@@ -140,8 +140,13 @@ def _misfit(path: Path, recipe: Recipe) -> str:
     return f"{path} was trained with another {', '.join(differing)}" if differing else ""
 
 
+def training_folder(recipe: Recipe, cache: Path = CACHE) -> Path:
+    """Where the checkpoint of a recipe's training is kept while it has not finished."""
+    return Path(cache) / "training" / f"{recipe.name}-{configuration_hash(recipe.configuration())}"
+
+
 def _train(network: nn.Module, recipe: Recipe, task: Task, path: Path, *, minutes, progress) -> History:
-    folder = path.parents[1] / "training" / f"{recipe.name}-{configuration_hash(recipe.configuration())}"
+    folder = training_folder(recipe, path.parents[1])
     history = fit(
         network,
         task.batches,
