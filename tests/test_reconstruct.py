@@ -16,7 +16,7 @@ import facet
 from facet.crop import lift
 from facet.geometry import model_to_image, rotation_matrix, transform_points
 from facet.networks import from_pixels
-from facet.reconstruction import detect, pipeline
+from facet.reconstruction import detect, photos, pipeline, weights
 from facet.reconstruction.unwrap import unwrap
 
 SIDE, MAP, GRID = 256, 64, 33
@@ -100,8 +100,9 @@ def _box(matrix):
 
 
 @pytest.fixture(autouse=True)
-def stand_in(monkeypatch):
-    monkeypatch.setattr(pipeline, "_face_model", lambda device: _face())
+def stand_in(request, monkeypatch):
+    if "assets" not in request.keywords:
+        monkeypatch.setattr(pipeline, "_face_model", lambda device: _face())
 
 
 @pytest.mark.parametrize("pose", [(20, 5, -10), (0, 0, 0), (-90, 0, 0), (90, 10, 20), (40, -30, 45)])
@@ -292,3 +293,20 @@ def test_no_face_names_the_file(tmp_path):
     Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
     with pytest.raises(facet.FaceNotFoundError, match=r"no face found in .*wall\.png"):
         facet.reconstruct(path, model=Oracle(_pose()), device="cpu")
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])
+def test_released_weights_find_hand_placed_points_on_real_photographs(name):
+    """Mean distance of a few points over sqrt(w·h) of the box; the mean face put into the found box has 6 %."""
+    photo = photos.PHOTOS[name]
+    try:
+        weights.find("prn")
+    except FileNotFoundError:
+        pytest.skip("no trained weights of prn")
+    face = facet.reconstruct(photo.path(), device="cpu")
+    placed = np.array(list(photo.points.values()))
+    distance = np.linalg.norm(face.landmarks[list(photo.points), :2] - placed, axis=1)
+    x0, y0, x1, y1 = photo.box
+    assert distance.mean() / np.sqrt((x1 - x0) * (y1 - y0)) < 0.058
+    assert abs(face.pose.yaw) < 25

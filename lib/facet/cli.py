@@ -185,9 +185,10 @@ def _systems(options: argparse.Namespace) -> None:
 
 
 def _weights_at_hand(system: str) -> str:
-    from facet import paths, profiles
+    from facet import profiles
+    from facet.reconstruction import weights
 
-    found = [name for name in profiles.names() if (paths.WEIGHTS / f"{system}-{name}.safetensors").is_file()]
+    found = [name for name in profiles.names() if weights.of_profile(system, name)]
     return ", ".join(found) or "none"
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from facet import paths
 
-# Profiles by preference where the environment names none: the largest images first.
-PROFILES = ("full", "small", "smoke")
+# Profiles by preference if the environment names none: the largest images first (smoke's are hardly trained).
+PROFILES = ("full", "small")
 
 
 def load(model: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Module:
@@ -46,11 +46,17 @@ def find(system: str) -> Path:
         raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(SYSTEMS))}")
     wanted = os.environ.get("FACET_PROFILE")
     for profile in ([wanted] if wanted else []) + [name for name in PROFILES if name != wanted]:
-        for folder in (paths.WEIGHTS, paths.CACHE / "weights"):
-            path = folder / f"{system}-{profile}.safetensors"
-            if path.is_file():
-                return path
+        if path := of_profile(system, profile):
+            return path
     raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `facet train {system}`")
+
+
+def of_profile(system: str, profile: str) -> Path | None:
+    """The weights file of a system in a profile, released or trained on this machine, else None."""
+    candidates = (
+        folder / f"{system}-{profile}.safetensors" for folder in (paths.WEIGHTS, paths.CACHE / "weights")
+    )
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @lru_cache(maxsize=4)
