@@ -298,7 +298,7 @@ def test_no_face_names_the_file(tmp_path):
 @pytest.mark.assets
 @pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])
 def test_released_weights_find_hand_placed_points_on_real_photographs(name):
-    """Mean distance of a few points over sqrt(w·h) of the box; the mean face put into the found box has 6 %."""
+    """Mean distance of a few points over sqrt(w·h) of the box; the mean face in the found box has 6 %."""
     photo = photos.PHOTOS[name]
     try:
         weights.find("prn")
