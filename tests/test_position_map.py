@@ -1,4 +1,4 @@
-"""Position maps: a matrix product against rasterising, lookups against slow loops, weights, the round trip."""
+"""Position maps: a matrix product against rasterising, lookups against slow loops, weights, round trips."""
 
 import numpy as np
 import pytest
