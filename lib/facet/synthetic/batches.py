@@ -50,8 +50,8 @@ class Batches:
         """(B,) people and (B,) their side view of a step: each epoch passes once over every (person, side)."""
         count = 2 * len(self.pictures)
         wanted = torch.arange(step * self.batch, (step + 1) * self.batch)
-        order = {e: self._order(int(e)) for e in (wanted // count).unique()}
-        item = torch.tensor([int(order[e][k]) for e, k in zip(wanted // count, wanted % count, strict=True)])
+        epochs = wanted // count
+        item = torch.cat([self._order(epoch)[wanted[epochs == epoch] % count] for epoch in epochs.unique().tolist()])
         return item % len(self.pictures), LEFT + item // len(self.pictures)
 
     def make(self, people: Tensor, side: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

