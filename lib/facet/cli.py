@@ -119,6 +119,7 @@ def _add_train(commands) -> None:
     parser.add_argument("--variant", default="", help="of the system's training, such as all-poses")
     parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
     parser.add_argument("--seed", type=int, help="(default: the profile's)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
     parser.add_argument(
         "--out",
@@ -137,7 +138,8 @@ def _train(options: argparse.Namespace) -> None:
     from facet.training import obtain, recipes, train_slice
 
     profile = profiles.load(options.profile)
-    made = recipes.recipe(options.system, profile, variant=options.variant, seed=options.seed)
+    about = {"variant": options.variant, "seed": options.seed, "device": options.device}
+    made = recipes.recipe(options.system, profile, **about)
 
     def task():
         return recipes.task(made, profile, workers=options.workers, say=lambda text: print(text, flush=True))
@@ -203,6 +205,14 @@ def _add_data(commands) -> None:
         "build", help="build the face model and its people, if they are not in data/cache"
     )
     build.set_defaults(run=_data_build)
+    weights = parts.add_parser("weights", help="list trained networks, or release those that are finished")
+    weights.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
+    weights.add_argument(
+        "--release",
+        action="store_true",
+        help="copy finished ones to data/weights, their histories to reports/PROFILE/records",
+    )
+    weights.set_defaults(run=_data_weights)
     photos = parts.add_parser("photos", help="list the photographs that installed packages ship")
     photos.set_defaults(run=_data_photos)
 
@@ -215,6 +225,25 @@ def _data_build(options: argparse.Namespace) -> None:
         print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
     model = face_model.load()
     print(f"face model: {len(model.mean):,} vertices, {len(model.triangles):,} triangles")
+
+
+def _data_weights(options: argparse.Namespace) -> None:
+    from facet import profiles
+    from facet.training import recipes, release, weights_state
+
+    profile = profiles.load(options.profile)
+    for system, variant in recipes.SHOWN:
+        made = recipes.recipe(system, profile, variant=variant)
+        found = weights_state(made)
+        if options.release and found.state == "trained":
+            for path in release(made):
+                print(f"{path} ({path.stat().st_size:,} bytes)")
+            found = weights_state(made)
+        line = f"{found.name}: {found.state}"
+        if found.path:
+            known = found.metadata
+            line += f"; {known['samples']:,} samples, validation loss {known['val_loss']:.5g}"
+        print(line)
 
 
 def _data_photos(options: argparse.Namespace) -> None:

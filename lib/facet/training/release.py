@@ -1,0 +1,85 @@
+"""Releasing weights: from the cache, where training leaves them, into the folder that is tracked."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from facet.files import sha256, write_beside
+from facet.paths import CACHE, REPORTS, WEIGHTS
+from facet.training.history import History
+from facet.training.obtain import Recipe
+from facet.training.weights import configuration_differences, read_metadata
+
+LIMIT = int(2.6 * 2**20)  # bytes of one released position-map network; a clone fetches them all
+
+
+@dataclass(frozen=True)
+class WeightsState:
+    """What is on this machine of one training.
+
+    Attributes:
+        name: of the weights' file, without suffix.
+        state: "released", "trained" (in the cache, not released or not as it is there), "outdated" (of
+            another configuration) or "none".
+        path: the file, None for "none".
+        metadata: the file's own, empty for "none".
+    """
+
+    name: str
+    state: str
+    path: Path | None = None
+    metadata: dict[str, object] | None = None
+
+
+def weights_state(recipe: Recipe, *, weights: Path = WEIGHTS, cache: Path = CACHE) -> WeightsState:
+    """Which weights of a recipe there are; what was trained here comes before what was released before it.
+
+    Raises:
+        ValueError: a file is cut off.
+    """
+    released, made = (Path(p) / f"{recipe.name}.safetensors" for p in (weights, Path(cache) / "weights"))
+    outdated = WeightsState(recipe.name, "none")
+    for state, path in (("trained", made), ("released", released)):
+        if not path.is_file():
+            continue
+        metadata = read_metadata(path)
+        if configuration_differences(metadata, recipe.configuration()):
+            outdated = WeightsState(recipe.name, "outdated", path, metadata)
+        elif state == "trained" and released.is_file() and sha256(path) == sha256(released):
+            return WeightsState(recipe.name, "released", released, metadata)
+        else:
+            return WeightsState(recipe.name, state, path, metadata)
+    return outdated
+
+
+def release(
+    recipe: Recipe,
+    *,
+    weights: Path = WEIGHTS,
+    cache: Path = CACHE,
+    reports: Path = REPORTS,
+    limit: int = LIMIT,
+) -> tuple[Path, Path]:
+    """Copy a finished training's weights to the tracked ones, and its history to the report's records.
+
+    Returns:
+        The weights' path, and `reports/<profile>/records/history-<system>[-<variant>][-seed<n>].csv`.
+
+    Raises:
+        FileNotFoundError: the training has not finished on this machine.
+        ValueError: the weights are of another configuration, or larger than a clone should fetch.
+    """
+    made = Path(cache) / "weights" / f"{recipe.name}.safetensors"
+    metadata = read_metadata(made)
+    if differing := configuration_differences(metadata, recipe.configuration()):
+        raise ValueError(f"{made} was trained with another {', '.join(differing)}: train anew")
+    if made.stat().st_size > limit:
+        raise ValueError(f"{made} has {made.stat().st_size:,} bytes, a released network at most {limit:,}")
+    target = Path(weights) / made.name
+    with write_beside(target) as temporary:
+        shutil.copyfile(made, temporary)
+    seed = f"seed{recipe.settings.seed}" if recipe.settings.seed else ""
+    name = "-".join(part for part in ("history", recipe.system, recipe.variant, seed) if part)
+    record = Path(reports) / recipe.profile / "records" / f"{name}.csv"
+    History(metadata["history"]).write_csv(record)
+    return target, record
