@@ -19,6 +19,7 @@ from facet.evaluation.statistics import (
     ced,
     compare,
     intervals,
+    ratio,
     summarise,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "nme",
     "normaliser",
     "position_map_predictor",
+    "ratio",
     "reported",
     "summarise",
     "surface_distance",

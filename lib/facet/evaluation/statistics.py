@@ -155,20 +155,56 @@ def compare(
     Returns:
         One row a test set: test_set, difference, low, high, share_better, n.
     """
-    chosen = frame[(frame["metric"] == metric) & (frame["normaliser"] == normaliser)]
-    keys = ["test_set", "sample", "identity"]
-    ours, theirs = (chosen[chosen["model"] == name].set_index(keys)["value"] for name in (model, baseline))
-    if not ours.index.is_unique or not theirs.index.is_unique:
-        raise ValueError("compare needs one row a sample: choose one variant of each model first")
-    if ours.empty or set(ours.index) != set(theirs.index):
-        raise ValueError(f"{model!r} and {baseline!r} were not scored on the same samples")
     rows = []
-    for test_set, difference in (ours - theirs).groupby(level="test_set", sort=False):
+    for test_set, ours, theirs in _pairs(frame, model, baseline, metric, normaliser):
+        difference = ours - theirs
         people = difference.index.get_level_values("identity")
         low, high = bootstrap(difference, people, generator=torch.Generator().manual_seed(seed))
         better = float((difference < 0).mean())
         rows.append((test_set, difference.mean(), low, high, better, len(difference)))
     return pd.DataFrame(rows, columns=["test_set", "difference", "low", "high", "share_better", "n"])
+
+
+def ratio(
+    frame: pd.DataFrame,
+    model: str,
+    baseline: str,
+    *,
+    metric: str,
+    normaliser: str,
+    seed: int = 0,
+    draws: int = 2000,
+) -> pd.DataFrame:
+    """Mean error of a model over that of a baseline, with its 95 % interval over identities.
+
+    Both are resampled together, person by person, as they were scored on the same samples.
+
+    Returns:
+        One row a test set: test_set, ratio, low, high, n, identities.
+    """
+    rows = []
+    for test_set, ours, theirs in _pairs(frame, model, baseline, metric, normaliser):
+        people, who = np.unique(ours.index.get_level_values("identity"), return_inverse=True)
+        sums = [np.bincount(who, weights=values.to_numpy()) for values in (ours, theirs)]
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(len(people), (draws, len(people)), generator=generator).numpy()
+        low, high = np.percentile(sums[0][drawn].sum(axis=1) / sums[1][drawn].sum(axis=1), (2.5, 97.5))
+        rows.append((test_set, ours.mean() / theirs.mean(), low, high, len(ours), len(people)))
+    return pd.DataFrame(rows, columns=["test_set", "ratio", "low", "high", "n", "identities"])
+
+
+def _pairs(frame: pd.DataFrame, model: str, baseline: str, metric: str, normaliser: str):
+    """For each test set: its name and the two models' values, sample by sample in one order."""
+    chosen = frame[(frame["metric"] == metric) & (frame["normaliser"] == normaliser)]
+    keys = ["test_set", "sample", "identity"]
+    ours, theirs = (chosen[chosen["model"] == name].set_index(keys)["value"] for name in (model, baseline))
+    if not ours.index.is_unique or not theirs.index.is_unique:
+        raise ValueError("a comparison needs one row a sample: choose one variant of each model first")
+    if ours.empty or set(ours.index) != set(theirs.index):
+        raise ValueError(f"{model!r} and {baseline!r} were not scored on the same samples")
+    theirs = theirs.reindex(ours.index)
+    for test_set, group in ours.groupby(level="test_set", sort=False):
+        yield test_set, group, theirs.loc[group.index]
 
 
 def bin_angle(frame: pd.DataFrame, centres: Sequence[float], *, column: str = "yaw") -> pd.DataFrame:

@@ -1,10 +1,12 @@
-"""Named, frozen test sets: held-out identities with exact truth, in the shape that `facet.evaluation.evaluate` takes.
+"""Named, frozen test sets: held-out identities with exact truth, in the shape that
+`facet.evaluation.evaluate` takes.
 
     synthetic-v1-pairs     200 people × (front + left), (front + right): TwoView's poses
-    synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, front views without a second photo
+    synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, front views without a
+    second photo
 
-Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some with skins,
-backgrounds and lights that training never shows.
+Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some
+with skins, backgrounds and lights that training never shows.
 """
 
 from collections.abc import Iterator
@@ -24,24 +26,29 @@ PAIRS, FLORENCE = "synthetic-v1-pairs", "synthetic-v1-florence"
 
 @dataclass
 class TestSet:
-    """An iterable of samples: images (3 or 6, S, S), vertices (V, 3), landmarks, scale, yaw, pitch, roll, identity, years, gender,
-    ancestry, side."""
+    """An iterable of samples: images (3 or 6, S, S), vertices (V, 3), landmarks, scale, yaw, pitch, roll,
+    identity, years, gender, ancestry, side."""
 
     __test__ = False  # not a test case, whatever pytest makes of its name
 
     name: str
     pictures: Pictures
     model: FaceModel
-    views: tuple[tuple[int, ...], ...]  # for each sample of a person: the views it shows, the scored one first
+    views: tuple[
+        tuple[int, ...], ...
+    ]  # for each sample of a person: the views it shows, the scored one first
 
     def __len__(self) -> int:
         return len(self.pictures) * len(self.views)
 
     def __iter__(self) -> Iterator[dict]:
-        for person in range(len(self.pictures)):
-            truth = self._truth(person)
-            for shown in self.views:
-                yield self._sample(person, shown, truth)
+        for number in range(len(self.pictures)):
+            yield from self.person(number)
+
+    def person(self, number: int) -> list[dict]:
+        """The samples of one person, in the order of `views`."""
+        truth = self._truth(number)
+        return [self._sample(number, shown, truth) for shown in self.views]
 
     def head(self, people: int) -> "TestSet":
         """The first people of the set."""
@@ -76,7 +83,9 @@ class TestSet:
 def pairs(image_size: int, people: int = 200, *, model: FaceModel | None = None, **options) -> TestSet:
     """`synthetic-v1-pairs` at an image size; options as `open_pictures`."""
     description = Description("test", "two-view", people, image_size, jitter=True)
-    return TestSet(PAIRS, open_pictures(description, **options), model or load(), ((FRONT, LEFT), (FRONT, RIGHT)))
+    return TestSet(
+        PAIRS, open_pictures(description, **options), model or load(), ((FRONT, LEFT), (FRONT, RIGHT))
+    )
 
 
 def florence(image_size: int, people: int = 50, *, model: FaceModel | None = None, **options) -> TestSet:
@@ -84,4 +93,6 @@ def florence(image_size: int, people: int = 50, *, model: FaceModel | None = Non
     description = Description(
         "test", "florence", people, image_size, jitter=True, first=FLORENCE_FIRST, shard=10
     )
-    return TestSet(FLORENCE, open_pictures(description, **options), model or load(), tuple((k,) for k in range(27)))
+    return TestSet(
+        FLORENCE, open_pictures(description, **options), model or load(), tuple((k,) for k in range(27))
+    )

@@ -1,0 +1,208 @@
+"""Systems on the frozen test sets, person by person in several processes: the rows that notebook 30 reports.
+
+A system that reads one photo sees the same front photo in both samples of a person of `synthetic-v1-pairs`; it
+is scored on it once, and the row counts for both samples, so that systems of one and of two photos can be
+compared sample by sample. Results do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose
+from facet.evaluation.protocol import evaluate, position_map_predictor
+from facet.face_model import FaceModel, load
+from facet.profiles import Profile
+from facet.synthetic.test_sets import FLORENCE, PAIRS, TestSet, florence, pairs
+
+OPEN = {PAIRS: pairs, FLORENCE: florence}
+CHUNK = {PAIRS: 5, FLORENCE: 2}  # people a task
+TRAINED = (("prn", ""), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""))
+KEPT = ("roll", "side", "years", "gender", "ancestry")  # columns beside the tidy ones
+SIDES = ("own", "another's", "none")
+
+
+@dataclass(frozen=True)
+class System:
+    """A predictor that can be sent to another process.
+
+    Attributes:
+        name: as in every table; the two mean faces have no network.
+        variant: of the system.
+        network: in eval mode, or None.
+        samples: training images that it has seen.
+        side: which side photo a system of two photos is shown: "own", "another's" (of the next person, turned
+            the same way) or "none" (mid grey). The last two are controls: does it look at the side photo?
+    """
+
+    name: str
+    variant: str = ""
+    network: nn.Module | None = None
+    samples: int = 0
+    side: str = "own"
+
+    @property
+    def photos(self) -> int:
+        """How many photos it reads."""
+        return self.network.views if self.network is not None else 1
+
+    def predictor(self, model: FaceModel, image_size: int) -> Callable[..., Tensor]:
+        """What `evaluate` calls."""
+        if self.network is not None:
+            return position_map_predictor(self.network, model)
+        return MeanFace(model, image_size) if self.name == "mean-face" else MeanFaceTruePose(model)
+
+
+def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **options) -> list[System]:
+    """Both mean faces and the trained systems (name, variant) of a profile; options as `recipes.trained`."""
+    from facet.training.recipes import trained
+
+    found = [System("mean-face"), System("mean-face-true-pose")]
+    for name, variant in names:
+        network, history = trained(name, profile, variant=variant, **options)
+        found.append(System(name, variant, network, history.rows[-1]["samples"]))
+    return found
+
+
+def score(
+    systems: Iterable[System],
+    test_set: str,
+    *,
+    people: int,
+    image_size: int,
+    icp_people: int = 0,
+    workers: int = 2,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Tidy rows of every system on the first people of a frozen set.
+
+    Args:
+        systems: that fit the set: those of two photos need pairs.
+        test_set: PAIRS or FLORENCE.
+        people: how many; pictures that are not in the cache are rendered first.
+        image_size: of the networks.
+        icp_people: for so many of them the ICP error too.
+        workers: processes on a CPU; another device is used from this one alone.
+        device: of the networks.
+
+    Returns:
+        As `evaluate`, with the columns KEPT; in the order of systems, samples and measures.
+
+    Raises:
+        ValueError: the set is unknown, or has one photo a sample and a system reads two.
+    """
+    systems = list(systems)
+    if test_set not in OPEN:
+        raise ValueError(f"test set {test_set!r} is not one of {', '.join(OPEN)}")
+    OPEN[test_set](image_size, people, workers=workers)  # rendered here, once
+    starts = range(0, people, CHUNK[test_set])
+    tasks = [range(start, min(people, start + CHUNK[test_set])) for start in starts]
+    arguments = (systems, test_set, people, image_size, icp_people, device)
+    if workers < 2 or len(tasks) < 2 or device != "cpu":
+        worker = _Worker(*arguments)
+        frames = [worker(task) for task in tasks]
+    else:
+        import multiprocessing
+
+        pool = multiprocessing.get_context("spawn").Pool(min(workers, len(tasks)), _begin, arguments)
+        with pool:
+            frames = pool.map(_work, tasks, chunksize=1)
+    order = {(system.name, system.variant): number for number, system in enumerate(systems)}
+    frame = pd.concat(frames, ignore_index=True)
+    rank = pd.Series(list(zip(frame["model"], frame["variant"], strict=True))).map(order)
+    return (
+        frame.assign(rank=rank)
+        .sort_values(["rank", "sample"], kind="stable")
+        .drop(columns="rank")
+        .reset_index(drop=True)
+    )
+
+
+@torch.no_grad()
+def predictions(system: System, samples: Sequence[dict], model: FaceModel) -> Tensor:
+    """(B, V, 3) predicted vertices in pixels of a few samples, for pictures."""
+    images = torch.stack([sample["images"] for sample in samples])
+    predict = system.predictor(model, images.shape[-1])
+    truth = (torch.stack([sample["vertices"] for sample in samples]),)
+    return predict(images, *(truth if getattr(predict, "needs_truth", False) else ()))
+
+
+class _Worker:
+    """Scores all systems on some people."""
+
+    def __init__(self, systems, test_set: str, people: int, image_size: int, icp_people: int, device: str):
+        self.model = load()
+        self.test_set: TestSet = OPEN[test_set](image_size, people, model=self.model)
+        if len(self.test_set.views[0]) < max(system.photos for system in systems):
+            raise ValueError(
+                f"{test_set} has one photo a sample: a system of two photos cannot be scored on it"
+            )
+        self.systems, self.icp_people, self.device = systems, icp_people, device
+        for system in systems:
+            if system.network is not None:
+                system.network.to(device).eval()
+
+    def __call__(self, people: range) -> pd.DataFrame:
+        samples = {number: self.test_set.person(number) for number in people}
+        frames = []
+        for system in self.systems:
+            for icp in (True, False):
+                chosen = [number for number in people if (number < self.icp_people) == icp]
+                if chosen:
+                    frames.append(self._score(system, samples, chosen, icp=icp))
+        return pd.concat(frames, ignore_index=True)
+
+    @torch.no_grad()
+    def _score(self, system: System, samples: dict, people: list[int], *, icp: bool) -> pd.DataFrame:
+        """One system on whole people; what it sees twice is scored once."""
+        seen: dict[tuple, int] = {}  # (person, views that the system reads) → number of the scored sample
+        shown, where = [], []
+        for number in people:
+            for place, views in enumerate(self.test_set.views):
+                key = (number, *views[: system.photos])
+                if key not in seen:
+                    seen[key] = len(shown)
+                    shown.append(_shown(system, samples, number, place))
+                about = {name: samples[number][place][name] for name in KEPT}
+                where.append(
+                    {"scored": seen[key], "sample": number * len(self.test_set.views) + place, **about}
+                )
+        frame = evaluate(
+            system.predictor(self.model, shown[0]["images"].shape[-1]), shown, self.model,
+            name=system.name, variant=system.variant, test_set=self.test_set.name, icp=icp, device=self.device,
+        )  # fmt: skip
+        frame = frame.rename(columns={"sample": "scored"})
+        return pd.DataFrame(where).merge(frame, on="scored", how="left")[
+            [*frame.columns.drop("scored"), "sample", *KEPT]
+        ]
+
+
+def _shown(system: System, samples: dict, number: int, place: int) -> dict:
+    """A sample as the system sees it: with the side photo that it is to be shown."""
+    sample = samples[number][place]
+    if system.photos == 1 or system.side == "own":
+        return sample
+    if system.side not in SIDES:
+        raise ValueError(f"side {system.side!r} is not one of {SIDES}")
+    people = list(samples)
+    other = samples[people[(people.index(number) + 1) % len(people)]][place]["images"][3:]
+    side = other if system.side == "another's" else torch.full_like(other, 0.5)
+    return {**sample, "images": torch.cat((sample["images"][:3], side))}
+
+
+_worker: _Worker | None = None
+
+
+def _begin(*arguments) -> None:
+    global _worker  # one a process: the model and the test set are opened once
+    torch.set_num_threads(1)
+    _worker = _Worker(*arguments)
+
+
+def _work(people: range) -> pd.DataFrame:
+    return _worker(people)
