@@ -10,5 +10,12 @@ from facet.face_model.position_map import (
 from facet.landmarks68 import FLIP as LANDMARK_FLIP
 
 __all__ = [
-    "LANDMARK_FLIP", "PARTS", "FaceModel", "UVSampler", "load", "sampler", "texel_lookup", "vertices_from_map",
-]  # fmt: skip
+    "LANDMARK_FLIP",
+    "PARTS",
+    "FaceModel",
+    "UVSampler",
+    "load",
+    "sampler",
+    "texel_lookup",
+    "vertices_from_map",
+]

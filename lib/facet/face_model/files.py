@@ -1,4 +1,4 @@
-"""The cached files of the face model: where they are, whether they are current, and building them when needed."""
+"""The cached files of the face model: where they are, whether they are current, building them."""
 
 from pathlib import Path
 from typing import NamedTuple

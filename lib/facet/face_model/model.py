@@ -2,8 +2,9 @@
 
     S = S̄ + A_id α_id + A_exp α_exp   (Blanz & Vetter 1999; TwoView eq. 2.6)
 
-Everything is in the model frame: millimetres, x to the subject's left, y up, z out of the face, right-handed; the origin
-is the centroid of the person's neutral face patch. Triangles run counter-clockwise seen from outside.
+Everything is in the model frame: millimetres, x to the subject's left, y up, z out of the face,
+right-handed; the origin is the centroid of the person's neutral face patch. Triangles run counter-clockwise
+seen from outside.
 """
 
 from dataclasses import dataclass, field
@@ -20,15 +21,17 @@ class FaceModel:
     """Shapes, triangles, UV and landmarks of the face patch, and the whole head for rendering.
 
     Attributes:
-        triangles: (F, 3) of the face patch; uv: (V, 2) in [0, 1], u to the subject's left, v down from the forehead.
+        triangles: (F, 3) of the face patch; uv: (V, 2) in [0, 1], u to the subject's left, v down from the
+            forehead.
         triangle_part: (F,) 0 skin, 1 bridge across an eye opening, 2 membrane between the lips.
-        landmarks: (68,) vertex indices, iBUG order; mirror: (V,) mirror partners; weight: (V,) 4, 3 or 0 (16 at landmarks is
-            added in `uv_weight`, and stands here too).
+        landmarks: (68,) vertex indices, iBUG order; mirror: (V,) mirror partners; weight: (V,) 16 at
+            landmarks, else 4, 3 or 0 (see `uv_weight`).
         mean: (V, 3) the mean face; identity_modes: how many modes the model proper has (more, up to
             `detail_modes`, describe held-out people exactly); share: (detail_modes,) variance shares.
         expression_names: the 52 named expressions.
-        head_triangles, head_part (index into PARTS), head_uv (F, 3, 2; MakeHuman's layout, v up), head_rest (Vh, 3; the
-            reference head in its own frame, the place to paint by): the head for rendering.
+        head_triangles: (Fh, 3) of the head for rendering; head_part: (Fh,) index into PARTS; head_uv:
+            (Fh, 3, 2) in MakeHuman's layout, v up; head_rest: (Vh, 3) the reference head in its own frame,
+            the place to paint by.
     """
 
     coarse_mean: Tensor
@@ -68,7 +71,11 @@ class FaceModel:
         return self.coarse_mean.device
 
     def coarse(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
-        """(B, Vc, 3) coarse heads; `alpha_id` (B, K) in standard deviations, K ≤ detail_modes; `alpha_exp` (B, 52) in full strengths.
+        """(B, Vc, 3) coarse heads.
+
+        Args:
+            alpha_id: (B, K) in standard deviations, K ≤ detail_modes.
+            alpha_exp: (B, 52) in full strengths.
 
         Raises:
             ValueError: the two batches differ in size, or there are more coefficients than modes.
@@ -97,7 +104,10 @@ class FaceModel:
         return self._limit(self.face_matrix, coarse), self._limit(self.head_matrix, coarse)
 
     def uv_weight(self, size: int) -> Tensor:
-        """(size, size) weight mask 16 : 4 : 3 : 0 for landmarks, eyes/nose/mouth, the rest of the face, neck and lip membrane."""
+        """(size, size) weight mask 16 : 4 : 3 : 0.
+
+        For landmarks, eyes, nose and mouth, the rest of the face, neck and lip membrane.
+        """
         from facet.face_model.position_map import texel_weights
 
         return texel_weights(self, size)
@@ -134,10 +144,15 @@ def load(device: str | torch.device = "cpu", path: str | Path | None = None) -> 
             metadata = handle.metadata()
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path.name} cannot be read ({error}): delete it and run `facet data build`.") from None
+        raise ValueError(
+            f"{path.name} cannot be read ({error}): delete it and run `facet data build`."
+        ) from None
     if missing := {"triangles", "mean", "identity", "expression"} - set(tensors):
         raise ValueError(f"{path.name} is no face model (no {min(missing)} in it).")
-    long = {k: tensors[k].long() for k in ("triangles", "landmarks", "mirror", "head_triangles", "head_part", "triangle_part")}
+    long = {
+        k: tensors[k].long()
+        for k in ("triangles", "landmarks", "mirror", "head_triangles", "head_part", "triangle_part")
+    }
     model = FaceModel(
         coarse_mean=tensors["mean"],
         identity=tensors["identity"].float(),

@@ -1,7 +1,8 @@
 """The face patch: the disk of level-2 triangles that carries the position map.
 
-Hairline to chin with a rim of neck, ears left out, the eye openings bridged and the lips joined by a membrane.
-Every choice is made on one mean head and mirrored, so the patch is symmetric under the mesh's mirror table.
+Hairline to chin with a rim of neck, ears left out, the eye openings bridged and the lips joined by a
+membrane. Every choice is made on one mean head and mirrored, so the patch is symmetric under the mesh's
+mirror table.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,12 @@ CENTRE_Z, CENTRE_Y, HALF_HEIGHT, HALF_AZIMUTH = -6.0, 2.0, 107.0, 79.0  # mm, mm
 
 @dataclass
 class Patch:
-    """vertices: (V,) indices into the level-2 mesh; triangles: (F, 3) into the patch; part: (F,) 0 skin, 1 eyes, 2 lips."""
+    """The chosen part of the level-2 mesh.
+
+    Attributes:
+        vertices: (V,) indices into the level-2 mesh; triangles: (F, 3) into the patch.
+        part: (F,) 0 skin, 1 eyes, 2 lips; mirror: (V,) mirror partners in the patch.
+    """
 
     vertices: np.ndarray
     triangles: np.ndarray
@@ -25,7 +31,7 @@ class Patch:
 
 
 def inside(points: np.ndarray) -> np.ndarray:
-    """Which points (V, 3), millimetres from the middle of the head, belong to the face: a superellipse in azimuth and height."""
+    """Which points (V, 3), mm from the middle of the head, are face: a superellipse in azimuth and height."""
     azimuth = np.degrees(np.arctan2(points[:, 0], points[:, 2] - CENTRE_Z))
     height = (points[:, 1] - CENTRE_Y) / HALF_HEIGHT
     return np.abs(azimuth / HALF_AZIMUTH) ** 3 + np.abs(height) ** 3 < 1
@@ -36,7 +42,8 @@ def cut(points: np.ndarray, triangles: np.ndarray, skin: np.ndarray, mirror: np.
 
     Args:
         points: (V, 3) level-2 limit positions of a mean head, millimetres, middle of the head at the origin.
-        triangles: (F, 3); skin: (F,) outer skin, without cavities, eyes and tongue; mirror: (V,) mirror table.
+        triangles: (F, 3); skin: (F,) outer skin, without cavities, eyes and tongue; mirror: (V,) mirror
+        table.
     """
     chosen = triangles[skin & inside(points)[triangles].all(axis=1)]
     chosen = _tidy(_largest_component(chosen))
@@ -71,9 +78,14 @@ def _largest_component(triangles: np.ndarray) -> np.ndarray:
 
 
 def _tidy(triangles: np.ndarray) -> np.ndarray:
-    """Drop triangles until no inner edge joins two boundary vertices: then the Tutte embedding has no flat triangle."""
+    """Drop triangles until no inner edge joins two boundary vertices.
+
+    With such an edge the Tutte embedding would have a flat triangle.
+    """
     while True:
-        half = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+        half = np.sort(
+            np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1
+        )
         edges, inverse, counts = np.unique(half, axis=0, return_inverse=True, return_counts=True)
         border = np.zeros(int(triangles.max()) + 1, bool)
         border[edges[counts == 1].ravel()] = True
@@ -93,7 +105,7 @@ def _chains(points: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _half_chains(points: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The upper and lower chain of a hole astride the midline, from the midline to the subject's left corner."""
+    """Upper and lower chain of a hole astride the midline, from there to the subject's left corner."""
     first, second = _chains(points, hole)
 
     def left(chain):
@@ -103,8 +115,11 @@ def _half_chains(points: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _zip(points: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """Triangles between two chains that run side by side; wound against the rim, so that they face outward."""
-    length = [np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points[c], axis=0), axis=1))]) for c in (forward, backward)]
+    """Triangles between two chains side by side; wound against the rim, so that they face outward."""
+    length = [
+        np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points[c], axis=0), axis=1))])
+        for c in (forward, backward)
+    ]
     s, t = length[0] / length[0][-1], length[1] / length[1][-1]
     i = j = 0
     out = []

@@ -1,8 +1,8 @@
 """Who the synthetic people are: draws of age, gender, ancestry, build and local face changes for `anny`.
 
-Adults of 18 to 80 years, uniform over age, over the two genders and over three ancestries (most people lean to one,
-some are mixed). Skins belong to one of three ages, two genders and three ancestries in the assets, so skin is
-confounded with all three; wherever groups are compared that has to be said.
+Adults of 18 to 80 years, uniform over age, over the two genders and over three ancestries (most people lean
+to one, some are mixed). Skins belong to one of three ages, two genders and three ancestries in the assets,
+so skin is confounded with all three; wherever groups are compared that has to be said.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,13 @@ LEFT_OUT = ("head-trans", "head-angle", "nose-trans-out", "mouth-trans-out")  # 
 
 @dataclass
 class People:
-    """N people: years (N,), gender (N,) 0 male … 1 female, ancestry (N, 3) shares in the order of ANCESTRIES, build (N, 4) muscle,
-    weight, height, proportions in [0, 1], local (N, L) local face changes in [−1, 1]."""
+    """N people.
+
+    Attributes:
+        years: (N,); gender: (N,) 0 male … 1 female; ancestry: (N, 3) shares in the order of ANCESTRIES.
+        build: (N, 4) muscle, weight, height, proportions in [0, 1]; local: (N, L) local face changes in
+            [−1, 1].
+    """
 
     years: Tensor
     gender: Tensor
@@ -69,7 +74,7 @@ def draw(generator: torch.Generator, count: int, labels: list[str]) -> People:
 
 
 def choose_skin(generator: torch.Generator, people: People, skins: list[str]) -> Tensor:
-    """(N,) index of a skin named `<age>_<ancestry>_<gender>…` that matches each person's age, ancestry and gender.
+    """(N,) index of a skin `<age>_<ancestry>_<gender>…` that matches each person.
 
     Where several match, one is drawn; where none does, one of the right ancestry.
     """
@@ -77,7 +82,9 @@ def choose_skin(generator: torch.Generator, people: People, skins: list[str]) ->
     ancestry = [ANCESTRIES[k] for k in people.ancestry.argmax(dim=1).tolist()]
     gender = ["female" if g > 0.5 else "male" for g in people.gender.tolist()]
     draws = torch.rand(len(age), generator=generator).tolist()
-    parts = [(name.split("_")[0], name.split("_")[1], name.split("_")[2].rstrip("0123456789")) for name in skins]
+    parts = [
+        (name.split("_")[0], name.split("_")[1], name.split("_")[2].rstrip("0123456789")) for name in skins
+    ]
     chosen = []
     for wanted, draw_ in zip(zip(age, ancestry, gender, strict=True), draws, strict=True):
         exact = [i for i, p in enumerate(parts) if p == wanted]

@@ -1,8 +1,8 @@
 """UV position maps without rasterising: bases sampled at the texels, so that a map is one matrix product.
 
-Pos(u, v) = (x, y, z) of the surface point whose UV is (u, v) (Feng et al. 2018; TwoView eq. 2.10). Texel (i, j) of an S×S map
-samples u = (j + ½)/S, v = (i + ½)/S. Positions are in the frame that the 3×4 matrix leads to: pixels of the crop, z toward the
-camera and measured from the patch's minimum.
+Pos(u, v) = (x, y, z) of the surface point whose UV is (u, v) (Feng et al. 2018; TwoView eq. 2.10). Texel
+(i, j) of an S×S map samples u = (j + ½)/S, v = (i + ½)/S. Positions are in the frame that the 3×4 matrix
+leads to: pixels of the crop, z toward the camera and measured from the patch's minimum.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class UVSampler:
     """The face model at the texels of an S×S map, and at the patch's rim, where its depth is least.
 
     Attributes:
-        size: S; mean: (3·P,), identity: (K, 3·P) and expression: (52, 3·P) at the P = S² + R points, coordinate by
-            coordinate.
+        size: S; mean: (3·P,), identity: (K, 3·P) and expression: (52, 3·P) at the P = S² + R points,
+        coordinate by coordinate.
     """
 
     size: int
@@ -28,7 +28,7 @@ class UVSampler:
     expression: Tensor
 
     def points(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
-        """(B, 3, S² + R) positions at the texels and along the rim, millimetres, model frame: one matrix product."""
+        """(B, 3, S² + R) positions at the texels and along the rim, mm, model frame: one matrix product."""
         flat = torch.addmm(self.mean, alpha_id, self.identity[: alpha_id.shape[1]])
         if alpha_exp is not None:
             flat = torch.addmm(flat, alpha_exp, self.expression)
@@ -39,7 +39,7 @@ class UVSampler:
         return self.points(alpha_id, alpha_exp)[:, :, : self.size**2]
 
     def map(self, alpha_id: Tensor, alpha_exp: Tensor | None, matrix: Tensor) -> Tensor:
-        """(B, 3, S, S) position maps under the affine transforms `matrix` (B, 3, 4), z from the patch's minimum."""
+        """(B, 3, S, S) position maps under affine `matrix` (B, 3, 4), z from the patch's minimum."""
         return self.as_map(matrix[:, :, :3] @ self.points(alpha_id, alpha_exp) + matrix[:, :, 3:])
 
     def as_map(self, points: Tensor) -> Tensor:
@@ -50,7 +50,9 @@ class UVSampler:
 
 
 def sampler(model: FaceModel, size: int, *, modes: int | None = None) -> UVSampler:
-    """Sample the model's bases at the texels of a size×size map, with `modes` identity modes (default: the model's own).
+    """Sample the model's bases at the texels of a size×size map.
+
+    `modes` is how many identity modes it holds (default: the model's own).
 
     At 128² and 100 modes this holds 30 MB; at 256² 120 MB. It is made on load and never stored.
     """
@@ -87,7 +89,9 @@ def texel_lookup(model: FaceModel, size: int) -> tuple[Tensor, Tensor]:
     point = torch.stack([j, i], dim=1).double()
     a, b, c = corner[face].unbind(dim=1)
     area = _cross(b - a, c - a)
-    weights = torch.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], dim=1)
+    weights = torch.stack(
+        [_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], dim=1
+    )
     weights = weights / area[:, None]
     score = weights.amin(dim=1)
     texel = i * size + j
@@ -101,7 +105,7 @@ def texel_lookup(model: FaceModel, size: int) -> tuple[Tensor, Tensor]:
 
 
 def texel_weights(model: FaceModel, size: int) -> Tensor:
-    """(S, S) UV weight mask: the weight of the nearest corner at each texel, 16 at the 68 landmarks' texels; symmetric."""
+    """(S, S) UV weight mask: the nearest corner's weight, 16 at the 68 landmarks' texels; symmetric."""
     triangle, weights = texel_lookup(model, size)
     vertex = model.triangles[triangle].gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
     mask = model.weight[vertex]
@@ -115,7 +119,7 @@ def texel_weights(model: FaceModel, size: int) -> Tensor:
 
 
 def vertices_from_map(position_map: Tensor, uv: Tensor) -> Tensor:
-    """(B, V, 3) the map (B, 3, S, S) read at each vertex's UV (V, 2), bilinear between texel centres, clamped at the rim."""
+    """(B, V, 3) the map (B, 3, S, S) read at each vertex's UV (V, 2): bilinear, clamped at the rim."""
     grid = (uv * 2 - 1).expand(len(position_map), 1, -1, 2).to(position_map)
     sampled = torch.nn.functional.grid_sample(
         position_map, grid, mode="bilinear", padding_mode="border", align_corners=False

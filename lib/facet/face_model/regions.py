@@ -1,7 +1,8 @@
 """The 68 iBUG landmarks and the regions of the UV weight mask, placed once on the mean head and mirrored.
 
-Coordinates are millimetres in the model frame with the origin in the middle of the head (nose tip near (0, −14, 113)).
-The nearest vertices are taken; the mesh's mirror table makes the other half, so both are exactly symmetric.
+Coordinates are millimetres in the model frame with the origin in the middle of the head (nose tip near
+(0, −14, 113)). The nearest vertices are taken; the mesh's mirror table makes the other half, so both are
+exactly symmetric.
 """
 
 import numpy as np
@@ -19,9 +20,12 @@ PLACED = {
     46: (37, 18.5, None), 47: (27, 18.6, None),
     51: (0, -38, None), 52: (6, -37, None), 53: (15, -40.5, None), 54: (24, -47.8, None),
     55: (16, -55.5, None), 56: (8, -58.3, None), 57: (0, -58.8, None),
-    62: (0, -45.6, None), 63: (10, -45.2, None), 64: (21.8, -47, None), 65: (10, -47.4, None), 66: (0, -47.8, None),
+    62: (0, -45.6, None), 63: (10, -45.2, None), 64: (21.8, -47, None), 65: (10, -47.4, None),
+    66: (0, -47.8, None),
 }  # fmt: skip
-JAW_LINE = np.array([(6, -36), (14, -48), (24, -64), (38, -77), (55, -85), (73, -89), (85, -91), (120, -93)], float)
+JAW_LINE = np.array(
+    [(6, -36), (14, -48), (24, -64), (38, -77), (55, -85), (73, -89), (85, -91), (120, -93)], float
+)
 LANDMARKS, FEATURES, FACE, NECK = 16.0, 4.0, 3.0, 0.0
 
 
@@ -43,12 +47,16 @@ def place_landmarks(points: np.ndarray, mirror: np.ndarray) -> np.ndarray:
             vertex = allowed[np.argmin(np.linalg.norm(points[allowed] - (x, y, z), axis=1))]
         found[number], found[FLIP[number]] = vertex, mirror[vertex]
     if (found < 0).any() or len(set(found.tolist())) != 68:
-        raise ValueError(f"{found.tolist()}: the 68 landmarks do not fall on 68 different vertices of the face patch.")
+        raise ValueError(
+            f"{found.tolist()}: the 68 landmarks do not fall on 68 different vertices of the face patch."
+        )
     return found
 
 
 def vertex_weights(points: np.ndarray, triangles: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """(V,) weight of each vertex without the landmarks: 4 eyes, nose and mouth, 3 the rest of the face, 0 neck and lip membrane.
+    """(V,) weight of each vertex without the landmarks.
+
+    4 eyes, nose and mouth, 3 the rest of the face, 0 neck and lip membrane.
 
     Args:
         points: (V, 3) mean face patch; triangles: (F, 3); part: (F,) 0 skin, 1 eye bridge, 2 lip membrane.

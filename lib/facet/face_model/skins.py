@@ -1,7 +1,7 @@
 """Skin textures in MakeHuman's UV: the downloaded MakeHuman skins, or painted ones where npm was absent.
 
-The textures are downloaded by name from npm and stay under data/ (their files name an AGPL-derived licence); nothing of
-them is tracked. Names are `<age>_<ancestry>_<gender>[number]`.
+The textures are downloaded by name from npm and stay under data/ (their files name an AGPL-derived
+licence); nothing of them is tracked. Names are `<age>_<ancestry>_<gender>[number]`.
 """
 
 import io
@@ -54,7 +54,10 @@ def downloaded() -> list[tuple[str, Path]]:
 
 
 def paint(source) -> list[tuple[str, np.ndarray]]:
-    """Plain skins: a tone for each ancestry, blotches, redder cheeks and lips, paler with age; 18 names as the real ones."""
+    """Plain skins: a tone for each ancestry, blotches, redder cheeks and lips, paler with age.
+
+    Eighteen, with names as the real ones have.
+    """
     from scipy.interpolate import LinearNDInterpolator
 
     flat = source.uv_corners.reshape(-1, 2)
@@ -73,7 +76,9 @@ def paint(source) -> list[tuple[str, np.ndarray]]:
                 colour = np.asarray(tone) * (1 - pale) + pale * 0.7 + random.normal(0, 0.02, 3)
                 blotches = sum(_noise(random, k) / k**0.5 for k in (6, 16, 48, 120)) * (0.02 + pale / 4)
                 image = colour + blotches[..., None] * [1, 0.8, 0.7]
-                image = image + cheeks[..., None] * [0.05, -0.02, -0.02] + lips[..., None] * [0.02, -0.12, -0.09]
+                image = (
+                    image + cheeks[..., None] * [0.05, -0.02, -0.02] + lips[..., None] * [0.02, -0.12, -0.09]
+                )
                 images.append((f"{age}_{ancestry}_{gender}", (np.clip(image, 0, 1) * 255).astype(np.uint8)))
     return images
 

@@ -1,8 +1,8 @@
 """Loop subdivision with limit positions, as sparse matrices (Loop 1987).
 
-One coarse mesh, many levels, ONE surface: whatever the level, every returned vertex lies on the limit surface of the
-coarse mesh, so the level-1 head that is rendered and the level-2 face patch that is the ground truth agree.
-Matrices act on coarse vertices after blending: `fine = matrix @ coarse`.
+One coarse mesh, many levels, ONE surface: whatever the level, every returned vertex lies on the limit
+surface of the coarse mesh, so the level-1 head that is rendered and the level-2 face patch that is the
+ground truth agree. Matrices act on coarse vertices after blending: `fine = matrix @ coarse`.
 """
 
 import numpy as np
@@ -11,7 +11,9 @@ import scipy.sparse as sparse
 
 def edges_of(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unique edges (E, 2) sorted, the edge opposite each corner (F, 3), and faces an edge (E,) borders."""
-    corners = np.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], axis=1)  # (F, 3, 2)
+    corners = np.stack(
+        [triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], axis=1
+    )  # (F, 3, 2)
     edges, inverse, counts = np.unique(
         np.sort(corners.reshape(-1, 2), axis=1), axis=0, return_inverse=True, return_counts=True
     )
@@ -23,8 +25,8 @@ def edges_of(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def subdivide(triangles: np.ndarray, vertices: int) -> tuple[sparse.csr_matrix, np.ndarray]:
     """One Loop step: the (V + E, V) matrix and the (4 F, 3) triangles; triangle f becomes 4 f … 4 f + 3.
 
-    Interior vertex of valence n: (1 − n β) v + β Σ neighbours, β = (5/8 − (3/8 + cos(2π/n)/4)²)/n; edge: 3/8, 3/8, 1/8,
-    1/8. On a boundary: 1/8, 3/4, 1/8 and midpoints.
+    Interior vertex of valence n: (1 − n β) v + β Σ neighbours, β = (5/8 − (3/8 + cos(2π/n)/4)²)/n; edge:
+    3/8, 3/8, 1/8, 1/8. On a boundary: 1/8, 3/4, 1/8 and midpoints.
     """
     edges, opposite, counts = edges_of(triangles)
     on_boundary, neighbours = _rings(edges, counts, vertices)
@@ -79,7 +81,10 @@ def limit_levels(triangles: np.ndarray, vertices: int, level: int) -> tuple[spar
 
 
 def subdivide_corners(corners: np.ndarray, levels: int = 1) -> np.ndarray:
-    """(F, 3, C) corner attributes, such as a UV with seams, by midpoints to (4^levels F, 3, C); order of `subdivide`."""
+    """(F, 3, C) corner attributes, such as a UV with seams, by midpoints to (4^levels F, 3, C).
+
+    In the order of `subdivide`.
+    """
     for _ in range(levels):
         p0, p1, p2 = corners[:, 0], corners[:, 1], corners[:, 2]
         a, b, c = (p1 + p2) / 2, (p2 + p0) / 2, (p0 + p1) / 2

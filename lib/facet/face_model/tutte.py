@@ -4,11 +4,9 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
-from facet.face_model.subdivision import edges_of
-
 
 def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
-    """Boundary loops as vertex sequences, each running with its triangles (the mesh lies on the left), longest first."""
+    """Boundary loops as vertex sequences, the mesh on their left, longest first."""
     half = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     n = int(triangles.max()) + 1
     code, twin = half[:, 0] * n + half[:, 1], half[:, 1] * n + half[:, 0]
@@ -32,13 +30,14 @@ def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
 
 
 def embed(triangles: np.ndarray, vertices: np.ndarray, mirror: np.ndarray, *, rounds: int = 4) -> np.ndarray:
-    """(V, 2) UV in the unit square, u to the subject's left, v down from the forehead; mirror-symmetric about u = ½.
+    """(V, 2) UV in the unit square, u to the subject's left, v down; mirror-symmetric about u = ½.
 
-    Every inner vertex is a positive combination of its neighbours and the boundary is convex, so by Tutte's theorem no
-    triangle flips. Plain Laplacian weights squeeze eyes and mouth into a few texels; so the weights start as mean
-    values (Floater 2003) and are divided, `rounds` times, by the stretch at the neighbour (Yoshizawa et al. 2004),
-    which evens the area out and keeps them positive. The boundary is laid on the square by arc length, its corners at
-    an eighth, three eighths … of the way round from the top of the forehead.
+    Every inner vertex is a positive combination of its neighbours and the boundary is convex, so by Tutte's
+    theorem no triangle flips. Plain Laplacian weights squeeze eyes and mouth into a few texels; so the
+    weights start as mean values (Floater 2003) and are divided, `rounds` times, by the stretch at the
+    neighbour (Yoshizawa et al. 2004), which evens the area out and keeps them positive. The boundary is
+    laid on the square by arc length, its corners at an eighth, three eighths … of the way round from the
+    top of the forehead.
 
     Args:
         triangles: (F, 3) of a topological disk, counter-clockwise seen from outside.
@@ -86,7 +85,7 @@ def _mean_value_weights(triangles: np.ndarray, vertices: np.ndarray) -> sparse.c
 
 
 def _stretch(triangles: np.ndarray, vertices: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """(V,) root-mean-square stretch of the map from UV to the surface around each vertex (Sander et al. 2001)."""
+    """(V,) root-mean-square stretch from UV to the surface around each vertex (Sander et al. 2001)."""
     area = np.maximum(np.abs(signed_areas(triangles, uv)), 1e-12)
     q = vertices[triangles]
     (u1, v1), (u2, v2), (u3, v3) = (uv[triangles[:, k]].T for k in range(3))

@@ -20,13 +20,14 @@ VALIDATION = Augmentation(rotation=10.0, scale=(0.9, 1.1), translation=0.05)  # 
 class Batches:
     """Batches of a two-view data set.
 
-    Kinds: "front" (the front picture), "pair" (front and one side picture; the map belongs to the front one), "all-poses"
-    (any of the three pictures with its own map). "front" and "pair" with one seed show the same front pictures in the
-    same order, so networks on one photo and on two learn from the same people.
+    Kinds: "front" (the front picture), "pair" (front and one side picture; the map belongs to the front
+    one), "all-poses" (any of the three pictures with its own map). "front" and "pair" with one seed show
+    the same front pictures in the same order, so networks on one photo and on two learn from the same
+    people.
 
     Attributes:
-        pictures: two-view data set; sampler: at its image size; kind: see above; batch: pictures or pairs a step;
-        augmentation: ranges; seed: of order and augmentation.
+        pictures: two-view data set; sampler: at its image size; kind: see above.
+        batch: pictures or pairs a step; augmentation: ranges; seed: of order and augmentation.
     """
 
     pictures: Pictures
@@ -41,17 +42,19 @@ class Batches:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3·views, S, S) in [0, 1] and front position maps (B, 3, S, S) in pixels of step `step`."""
+        """Images (B, 3·views, S, S) in [0, 1] and front maps (B, 3, S, S) in pixels of step `step`."""
         people, side = self.items(step)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         return self.make(people, side, generator)
 
     def items(self, step: int) -> tuple[Tensor, Tensor]:
-        """(B,) people and (B,) their side view of a step: each epoch passes once over every (person, side)."""
+        """(B,) people and (B,) their side views: each epoch passes once over every (person, side)."""
         count = 2 * len(self.pictures)
         wanted = torch.arange(step * self.batch, (step + 1) * self.batch)
         epochs = wanted // count
-        item = torch.cat([self._order(epoch)[wanted[epochs == epoch] % count] for epoch in epochs.unique().tolist()])
+        item = torch.cat(
+            [self._order(epoch)[wanted[epochs == epoch] % count] for epoch in epochs.unique().tolist()]
+        )
         return item % len(self.pictures), LEFT + item // len(self.pictures)
 
     def make(self, people: Tensor, side: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """Data sets of synthetic people on disk: made in shards when asked for, in parallel, resumable, cached.
 
-A shard holds some people's pictures (`.npy`, uint8) and every parameter that made them (`.safetensors`). What a shard
-contains depends on the data set's description and the shard's number alone, so it does not matter which process makes
-it, in which order, or after how many interruptions. Files are renamed into place whole.
+A shard holds some people's pictures (`.npy`, uint8) and every parameter that made them (`.safetensors`).
+What a shard contains depends on the data set's description and the shard's number alone, so it does not
+matter which process makes it, in which order, or after how many interruptions. Files are renamed into place
+whole.
 """
 
 import hashlib
@@ -52,7 +53,9 @@ class Description:
 
     def __post_init__(self):
         if self.split not in SPLITS or self.poses not in POSES:
-            raise ValueError(f"split must be one of {SPLITS} and poses of {POSES}, got {self.split!r}, {self.poses!r}")
+            raise ValueError(
+                f"split must be one of {SPLITS} and poses of {POSES}, got {self.split!r}, {self.poses!r}"
+            )
 
     @property
     def key(self) -> str:
@@ -80,7 +83,11 @@ class Description:
 
 @dataclass
 class Pictures:
-    """An opened data set: `images` [shard] (n, P, 3, L, L) uint8 memory maps, and the tables of all subjects and views."""
+    """An opened data set.
+
+    Attributes:
+        images: for each shard (n, P, 3, L, L) uint8, a memory map; subjects, views: tables of all shards.
+    """
 
     description: Description
     images: list[np.ndarray]
@@ -145,7 +152,7 @@ def make(description: Description, *, workers: int = 2, progress=None, only: sli
 
 
 def make_shard(description: Description, shard: int, studio: Studio) -> None:
-    """Render one shard and its parameters, and rename both into place; the pictures come last and mark it complete."""
+    """Render one shard and rename it into place; its pictures come last and mark it complete."""
     from safetensors.torch import save_file
 
     subjects, views = draw_shard(description, shard, studio.model)
@@ -154,7 +161,8 @@ def make_shard(description: Description, shard: int, studio: Studio) -> None:
     pictures = []
     for start in range(0, len(views), 6):
         some = views.rows(slice(start, start + 6))
-        pictures.append((render(studio, subjects, some, size=size, shift=shift, split=split) * 255).round().to(torch.uint8))
+        picture = render(studio, subjects, some, size=size, shift=shift, split=split)
+        pictures.append((picture * 255).round().to(torch.uint8))
     stacked = torch.cat(pictures).view(len(subjects), -1, 3, size, size)
     images, parameters = shard_files(description, shard)
     with write_beside(parameters) as temporary:
@@ -171,7 +179,8 @@ def draw_shard(description: Description, shard: int, model: FaceModel) -> tuple[
     first = description.first + shard * description.shard
     if first + description.shard > len(bank["alpha_id"]):
         raise ValueError(
-            f"the bank has {len(bank['alpha_id'])} {description.split} people; {first + description.shard} were asked for."
+            f"the bank has {len(bank['alpha_id'])} {description.split} people; "
+            f"{first + description.shard} were asked for."
         )
     subjects = draw_subjects(generator, model, bank, torch.arange(first, first + description.shard))
     poses = _poses(description.poses, generator, description.shard)
@@ -218,7 +227,10 @@ def _read(description: Description) -> Pictures:
         views.append(seen)
     people, per_person = description.people, images[0].shape[1]
     return Pictures(
-        description, images, _join(subjects).rows(slice(people)), _join(views).rows(slice(people * per_person))
+        description,
+        images,
+        _join(subjects).rows(slice(people)),
+        _join(views).rows(slice(people * per_person)),
     )
 
 

@@ -1,7 +1,8 @@
-"""The colour of each visible point before light: skin, painted brows, lips, stubble, cropped hair, eyes and clothes.
+"""The colour of each visible point before light: skin, brows, lips, stubble, cropped hair, eyes, clothes.
 
-Everything is painted by the point's place on the reference head (`FaceModel.head_rest`: millimetres, origin in the
-middle of the head, nose tip at (0, −14, 113)), so it moves with the surface and needs no texture of its own.
+Everything is painted by the point's place on the reference head (`FaceModel.head_rest`: millimetres, origin
+in the middle of the head, nose tip at (0, −14, 113)), so it moves with the surface and needs no texture of
+its own.
 """
 
 import torch
@@ -21,7 +22,9 @@ COLLAR = -128.0
 PLAIN = {"mouth": (0.2, 0.07, 0.06), "tongue": (0.45, 0.18, 0.16), "eye_cavity": (0.35, 0.2, 0.17)}
 
 
-def paint(model: FaceModel, skins: Pyramid, subjects: Subjects, fragments: Fragments) -> tuple[Tensor, Tensor]:
+def paint(
+    model: FaceModel, skins: Pyramid, subjects: Subjects, fragments: Fragments
+) -> tuple[Tensor, Tensor]:
     """Albedo (N, 3) and gloss (N, 1) of the N covered pixels of B pictures, one subject each."""
     shape = fragments.triangle.shape
     covered = fragments.covered
@@ -48,13 +51,20 @@ def paint_skin(skin: Tensor, rest: Tensor, noise: Tensor, subjects: Subjects, im
     """Lips, stubble, cropped hair and brows over skin colours (N, 3) at places (N, 3)."""
     x, y, z = rest[:, 0].abs(), rest[:, 1], rest[:, 2]
     hair = subjects.hair[image] * (0.6 + 0.8 * noise[:, None])
-    lips = smooth(_line(UPPER_LIP, x) - y, 1.5) * smooth(y - _line(LOWER_LIP, x), 1.5) * smooth(25 - x, 1.5) * (z > 60)
+    lips = (
+        smooth(_line(UPPER_LIP, x) - y, 1.5)
+        * smooth(y - _line(LOWER_LIP, x), 1.5)
+        * smooth(25 - x, 1.5)
+        * (z > 60)
+    )
     colour = skin * (1 + (subjects.lips[image] - 1) * lips[:, None])
     moustache = ~((x < 26) & (y > -37) & (z > 60)) | (y < -29)
     beard = smooth(_line(BEARD_LINE, z) - y, 5.0) * (1 - lips) * (y > -112) * (z > -5) * moustache
     colour = _over(colour, hair, beard * subjects.stubble[image] * (0.35 + 0.65 * noise))
     scalp, ear = subjects.scalp[image], (x > 76) & (y < 45) & (z > -45) & (z < 25)
-    line = _line(HAIRLINE, z) + scalp[:, 1] * smooth(z - 20, 20.0) - 0.0035 * x.square() * smooth(z - 50, 15.0)
+    line = (
+        _line(HAIRLINE, z) + scalp[:, 1] * smooth(z - 20, 20.0) - 0.0035 * x.square() * smooth(z - 50, 15.0)
+    )
     crop = smooth(y - line + 5 * (noise - 0.5), 4.0) * ~ear
     colour = _over(colour, hair, crop * scalp[:, 0])
     brow = subjects.brow[image]

@@ -43,7 +43,9 @@ class Studio:
 
 
 @torch.no_grad()
-def render(studio: Studio, subjects: Subjects, views: Views, *, size: int, shift: float, split: str = "train") -> Tensor:
+def render(
+    studio: Studio, subjects: Subjects, views: Views, *, size: int, shift: float, split: str = "train"
+) -> Tensor:
     """Pictures (M, 3, size, size) in [0, 1] of the views' subjects.
 
     Args:
@@ -63,20 +65,30 @@ def render(studio: Studio, subjects: Subjects, views: Views, *, size: int, shift
     layers = spread(torch.cat([colour.clamp(0, 1), torch.ones_like(gloss)], dim=-1), fragments)
     layers = downsample(layers.permute(0, 3, 1, 2), k)
     behind = torch.cat(
-        [background(torch.Generator().manual_seed(seed), 1, size, split=split) for seed in views.background.tolist()]
+        [
+            background(torch.Generator().manual_seed(seed), 1, size, split=split)
+            for seed in views.background.tolist()
+        ]
     ).to(layers)
     return (layers[:, :3] + behind * (1 - layers[:, 3:])).clamp(0, 1)
 
 
 def light(albedo: Tensor, gloss: Tensor, normals: Tensor, fragments: Fragments, views: Views) -> Tensor:
-    """Colours (N, 3) of the covered pixels: diffuse light, and the shine (Blinn 1977) of the key light and one at the camera."""
+    """Colours (N, 3) of the covered pixels.
+
+    Diffuse light, and the shine (Blinn 1977) of the key light and of one at the camera.
+    """
     view = normals.new_tensor([0.0, 0.0, 1.0])
     key = torch.nn.functional.normalize(views.key_direction, dim=1)
     half = torch.nn.functional.normalize(key + view, dim=1)
     counts = fragments.mask.flatten(1).sum(dim=1).tolist()
     colours = []
-    for b, (a, g, n) in enumerate(zip(albedo.split(counts), gloss.split(counts), normals.split(counts), strict=True)):
-        diffuse = shade(a[None, None], n[None, None], views.sh[b : b + 1], (key[b : b + 1], views.key_colour[b : b + 1]))
+    for b, (a, g, n) in enumerate(
+        zip(albedo.split(counts), gloss.split(counts), normals.split(counts), strict=True)
+    ):
+        diffuse = shade(
+            a[None, None], n[None, None], views.sh[b : b + 1], (key[b : b + 1], views.key_colour[b : b + 1])
+        )
         shine = (n @ half[b]).clamp(min=0).pow(SHININESS)[:, None] * views.key_colour[b]
         shine = shine + n[:, 2:].clamp(min=0).pow(SHININESS) * views.sh[b, 0] * 0.25
         colours.append(diffuse[0, 0] + g * shine)
@@ -87,7 +99,9 @@ def truth_vertices(model: FaceModel, subjects: Subjects, views: Views) -> Tensor
     """(M, V, 3) face-patch vertices in the image frame, pixels of the crop; z from the patch's minimum."""
     chosen = subjects.rows(views.subject)
     points, _ = views.project(model.blend(chosen.alpha_id, chosen.alpha_exp))
-    return torch.cat([points[..., :2], points[..., 2:] - points[:, model.rim, 2:].amin(dim=1, keepdim=True)], dim=-1)
+    return torch.cat(
+        [points[..., :2], points[..., 2:] - points[:, model.rim, 2:].amin(dim=1, keepdim=True)], dim=-1
+    )
 
 
 def truth_maps(sampler: UVSampler, subjects: Subjects, views: Views) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training batches rendered on the fly, on the training device: new pictures of the bank's people at every step."""
+"""Training batches rendered on the fly, on the training device: new pictures at every step."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,14 @@ class Stream:
 
     @classmethod
     def open(
-        cls, kind: str, batch: int, image_size: int, augmentation: Augmentation, *, seed: int = 0, device: str = "auto"
+        cls,
+        kind: str,
+        batch: int,
+        image_size: int,
+        augmentation: Augmentation,
+        *,
+        seed: int = 0,
+        device: str = "auto",
     ) -> "Stream":
         """Load face model, skins and bank onto the device ("auto": CUDA if there is one)."""
         if kind not in KINDS:
@@ -44,10 +51,20 @@ class Stream:
         model = load(device)
         studio = Studio.open(model, device)
         maps = sampler(model, image_size)
-        return cls(studio, maps, read_bank("train"), kind, batch, image_size, augmentation, seed, torch.device(device))
+        return cls(
+            studio,
+            maps,
+            read_bank("train"),
+            kind,
+            batch,
+            image_size,
+            augmentation,
+            seed,
+            torch.device(device),
+        )
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3·views, S, S) and front position maps (B, 3, S, S) of step `step`, on the CPU or the device."""
+        """Images (B, 3·views, S, S) and front position maps (B, 3, S, S) of step `step`, on the device."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rows = torch.randint(len(self.bank["alpha_id"]), (self.batch,), generator=generator)
         model = self.studio.model
@@ -65,6 +82,8 @@ class Stream:
             some = views.rows(torch.arange(self.batch) * 3 + which).to(self.device)
             shift = (size - self.image_size) // 2
             pictures.append(render(self.studio, subjects, some, size=size, shift=shift))
-        target = truth_maps(self.sampler, subjects, views.rows(torch.arange(self.batch) * 3 + first).to(self.device))
+        target = truth_maps(
+            self.sampler, subjects, views.rows(torch.arange(self.batch) * 3 + first).to(self.device)
+        )
         on_device = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
         return augment(torch.cat(pictures, dim=1), target, on_device, self.augmentation)

@@ -1,8 +1,8 @@
 """Who stands before the camera, and how: every random number of a picture, drawn once and kept.
 
-`draw_subjects` draws what a person keeps over a session (shape, expression, skin, eyes, hair, clothes), `draw_views` what
-changes from picture to picture (pose, camera, light, background). Pictures are a pure function of these tables, so any
-picture can be made again from its saved parameters alone.
+`draw_subjects` draws what a person keeps over a session (shape, expression, skin, eyes, hair, clothes),
+`draw_views` what changes from picture to picture (pose, camera, light, background). Pictures are a pure
+function of these tables, so any picture can be made again from its saved parameters alone.
 """
 
 from dataclasses import dataclass, fields
@@ -16,14 +16,29 @@ from facet.geometry import rotation_matrix
 from facet.rendering.shading import random_sh
 from facet.synthetic.poses import Camera, Poses, random_distance
 
-HAIR = ((0.05, 0.04, 0.035), (0.13, 0.08, 0.055), (0.28, 0.17, 0.1), (0.5, 0.35, 0.2), (0.4, 0.2, 0.12), (0.6, 0.58, 0.55))
-IRIS = ((0.16, 0.09, 0.05), (0.3, 0.18, 0.09), (0.38, 0.32, 0.16), (0.3, 0.38, 0.28), (0.32, 0.45, 0.55), (0.4, 0.45, 0.48))
+HAIR = (
+    (0.05, 0.04, 0.035),
+    (0.13, 0.08, 0.055),
+    (0.28, 0.17, 0.1),
+    (0.5, 0.35, 0.2),
+    (0.4, 0.2, 0.12),
+    (0.6, 0.58, 0.55),
+)
+IRIS = (
+    (0.16, 0.09, 0.05),
+    (0.3, 0.18, 0.09),
+    (0.38, 0.32, 0.16),
+    (0.3, 0.38, 0.28),
+    (0.32, 0.45, 0.55),
+    (0.4, 0.45, 0.48),
+)
 # Actions that people make together: names without Left/Right, drawn with one strength for both sides.
 ACTIONS = (
-    ("mouthSmile", "cheekSquint"), ("jawOpen",), ("eyeBlink",), ("browInnerUp", "browOuterUp"), ("browDown", "eyeSquint"),
-    ("mouthFrown",), ("mouthPucker",), ("mouthFunnel",), ("noseSneer",), ("mouthStretch",), ("mouthUpperUp",),
-    ("mouthLowerDown",), ("eyeWide",), ("cheekPuff",), ("mouthPress",), ("mouthRollLower", "mouthRollUpper"), ("mouthShrugLower",),
-    ("jawLeft",), ("jawRight",), ("jawForward",), ("mouthLeft",), ("mouthRight",), ("mouthDimple",), ("mouthClose",),
+    ("mouthSmile", "cheekSquint"), ("jawOpen",), ("eyeBlink",), ("browInnerUp", "browOuterUp"),
+    ("browDown", "eyeSquint"), ("mouthFrown",), ("mouthPucker",), ("mouthFunnel",), ("noseSneer",),
+    ("mouthStretch",), ("mouthUpperUp",), ("mouthLowerDown",), ("eyeWide",), ("cheekPuff",), ("mouthPress",),
+    ("mouthRollLower", "mouthRollUpper"), ("mouthShrugLower",), ("jawLeft",), ("jawRight",), ("jawForward",),
+    ("mouthLeft",), ("mouthRight",), ("mouthDimple",), ("mouthClose",),
 )  # fmt: skip
 
 
@@ -55,10 +70,13 @@ class Table:
 class Subjects(Table):
     """N people in one session each.
 
-    identity: (N,) row in the people bank; alpha_id (N, K); alpha_exp (N, 52); skin (N,) texture; skin_gain, iris, hair, cloth,
-    lips (N, 3) colours or factors; eye (N, 4) iris and pupil radius (of the eyeball's), highlight x, y; brow (N, 4) thickness,
-    height, arch, density; scalp (N, 2) cover, hairline shift in mm; stubble, gloss (N,); grain (N,) seed of painted noise;
-    years, gender, ancestry (N, 3): the bank's.
+    Attributes:
+        identity: (N,) row in the people bank; alpha_id: (N, K); alpha_exp: (N, 52).
+        skin: (N,) texture; skin_gain, lips: (N, 3) factors; iris, hair, cloth: (N, 3) colours.
+        eye: (N, 4) radius of iris and pupil as shares of the eyeball's, highlight x, y.
+        brow: (N, 4) thickness, height and arch in mm, density; scalp: (N, 2) cover, hairline shift in mm.
+        stubble, gloss: (N,) strengths; grain: (N,) seed of painted noise.
+        years, gender: (N,), ancestry: (N, 3), as in the bank.
     """
 
     identity: Tensor
@@ -83,9 +101,14 @@ class Subjects(Table):
 
 @dataclass
 class Views(Table):
-    """Pictures of subjects: subject (M,) row of the subjects' table; yaw, pitch, roll (M,) degrees; camera in pixels of the crop:
-    scale (M,), centre (M, 2), distance (M,), origin (M, 3); light: sh (M, 9, 3), key_direction and key_colour (M, 3); background
-    (M,) seed."""
+    """M pictures of subjects.
+
+    Attributes:
+        subject: (M,) row of the subjects' table; yaw, pitch, roll: (M,) degrees.
+        scale, distance: (M,), centre: (M, 2), origin: (M, 3): the `Camera`, in pixels of the crop.
+        sh: (M, 9, 3) light around; key_direction, key_colour: (M, 3) directional light.
+        background: (M,) seed.
+    """
 
     subject: Tensor
     yaw: Tensor
@@ -101,7 +124,7 @@ class Views(Table):
     background: Tensor
 
     def camera(self, shift: float = 0.0) -> Camera:
-        """The cameras, their pictures shifted by `shift` pixels in x and y (from the crop to a wider window)."""
+        """The cameras, their pictures shifted by `shift` pixels in x and y, as to a wider window."""
         return Camera(self.scale, self.centre + shift, self.distance, self.origin)
 
     def rotation(self) -> Tensor:
@@ -114,7 +137,12 @@ class Views(Table):
 
 
 def draw_subjects(
-    generator: torch.Generator, model: FaceModel, bank: dict[str, Tensor], rows: Tensor, *, expressive: float = 0.75
+    generator: torch.Generator,
+    model: FaceModel,
+    bank: dict[str, Tensor],
+    rows: Tensor,
+    *,
+    expressive: float = 0.75,
 ) -> Subjects:
     """Subjects for the given rows of a people bank; a share `expressive` makes a face, the others rest."""
     count = len(rows)
@@ -141,11 +169,21 @@ def draw_subjects(
         hair=hair,
         cloth=uniform(count, 3) * uniform(count, 1),
         lips=torch.stack([uniform(count, low=0.9, high=1.15), *uniform(2, count, low=0.55, high=0.9)], dim=1),
-        eye=torch.cat([uniform(count, 1, low=0.46, high=0.54), uniform(count, 1, low=0.14, high=0.28), highlight], dim=1),
-        brow=torch.stack(
-            [uniform(count, low=2.2, high=5.5), uniform(count, low=-3, high=3), 2 * normal(count), uniform(count, low=0.3, high=1)], 1
+        eye=torch.cat(
+            [uniform(count, 1, low=0.46, high=0.54), uniform(count, 1, low=0.14, high=0.28), highlight], dim=1
         ),
-        scalp=torch.stack([(uniform(count) < 0.75) * uniform(count, low=0.6, high=1.0), uniform(count, low=-10, high=14)], 1),
+        brow=torch.stack(
+            [
+                uniform(count, low=2.2, high=5.5),
+                uniform(count, low=-3, high=3),
+                2 * normal(count),
+                uniform(count, low=0.3, high=1),
+            ],
+            1,
+        ),
+        scalp=torch.stack(
+            [(uniform(count) < 0.75) * uniform(count, low=0.6, high=1.0), uniform(count, low=-10, high=14)], 1
+        ),
         stubble=male * (uniform(count) < 0.5) * uniform(count, low=0.1, high=0.85),
         gloss=uniform(count, high=0.3),
         grain=torch.randint(2**31, (count,), generator=generator),
@@ -158,20 +196,29 @@ def draw_subjects(
 def draw_expressions(
     generator: torch.Generator, names: tuple[str, ...], count: int, *, expressive: float = 0.75
 ) -> Tensor:
-    """(count, 52) strengths in [0, 1]: one to four groups of ACTIONS, left and right nearly alike, and a gaze."""
+    """(count, 52) strengths in [0, 1]: about two groups of ACTIONS, both sides nearly alike, and a gaze."""
     groups = torch.zeros(len(ACTIONS), len(names))
     for row, actions in enumerate(ACTIONS):
         for column, name in enumerate(names):
-            groups[row, column] = float(name.removesuffix("Left").removesuffix("Right") in actions or name in actions)
+            stem = name.removesuffix("Left").removesuffix("Right")
+            groups[row, column] = float(stem in actions or name in actions)
     active = torch.rand(count, len(ACTIONS), generator=generator) < 2.2 / len(ACTIONS)
     strength = active * torch.rand(count, len(ACTIONS), generator=generator) ** 0.7
     strength *= torch.rand(count, 1, generator=generator) < expressive
     one_sided = 1 - 0.25 * torch.rand(count, len(names), generator=generator)
     alpha = (strength @ groups).clamp(0, 1) * one_sided
     gaze = 0.5 * torch.randn(count, 2, generator=generator).clamp(-2, 2)
-    for direction, part in (("Left", gaze[:, 0]), ("Right", -gaze[:, 0]), ("Up", gaze[:, 1] / 2), ("Down", -gaze[:, 1] / 2)):
+    for direction, part in (
+        ("Left", gaze[:, 0]),
+        ("Right", -gaze[:, 0]),
+        ("Up", gaze[:, 1] / 2),
+        ("Down", -gaze[:, 1] / 2),
+    ):
         for side in ("Left", "Right"):
-            look = {"Left": "Out" if side == "Left" else "In", "Right": "In" if side == "Left" else "Out"}.get(direction, direction)
+            look = {
+                "Left": "Out" if side == "Left" else "In",
+                "Right": "In" if side == "Left" else "Out",
+            }.get(direction, direction)
             alpha[:, names.index(f"eyeLook{look}{side}")] = part.clamp(0, 1)
     return alpha
 
@@ -187,9 +234,10 @@ def draw_views(
     jitter: bool = False,
     florence: bool = False,
 ) -> Views:
-    """Views of subjects at poses (N, P), crop by the 300W-LP rule on the projected 68 landmarks (jittered if asked).
+    """Views of subjects at poses (N, P), cropped by the 300W-LP rule on the projected 68 landmarks.
 
     Args:
+        jitter: shift and scale the crop box as a detector would.
         split: which family of backgrounds and lights: test pictures also see some that training never shows.
         florence: the perspective camera of the Florence protocol instead of random ones.
     """
@@ -201,7 +249,9 @@ def draw_views(
     if florence:
         camera = Camera.florence(face, image_size)
     else:
-        camera = Camera(torch.ones(total), torch.zeros(total, 2), random_distance(generator, total), torch.zeros(total, 3))
+        camera = Camera(
+            torch.ones(total), torch.zeros(total, 2), random_distance(generator, total), torch.zeros(total, 3)
+        )
     landmarks = camera.project(face)[0][:, model.landmarks]
     box = crop_box(landmarks, generator=generator if jitter else None, jitter=0.1 if jitter else 0.0)
     camera = camera.moved(crop_matrix(box.centre, box.size, image_size))

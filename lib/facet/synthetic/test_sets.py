@@ -1,9 +1,7 @@
-"""Named, frozen test sets: held-out identities with exact truth, in the shape that
-`facet.evaluation.evaluate` takes.
+"""Named, frozen test sets: held-out identities with exact truth, as `facet.evaluation.evaluate` takes them.
 
     synthetic-v1-pairs     200 people × (front + left), (front + right): TwoView's poses
-    synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, front views without a
-    second photo
+    synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, one photo a sample
 
 Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some
 with skins, backgrounds and lights that training never shows.
@@ -26,17 +24,19 @@ PAIRS, FLORENCE = "synthetic-v1-pairs", "synthetic-v1-florence"
 
 @dataclass
 class TestSet:
-    """An iterable of samples: images (3 or 6, S, S), vertices (V, 3), landmarks, scale, yaw, pitch, roll,
-    identity, years, gender, ancestry, side."""
+    """An iterable of samples.
+
+    Each is a mapping: images (3 or 6, S, S), vertices (V, 3), landmarks, scale, yaw, pitch, roll, identity,
+    years, gender, ancestry, side.
+    """
 
     __test__ = False  # not a test case, whatever pytest makes of its name
 
     name: str
     pictures: Pictures
     model: FaceModel
-    views: tuple[
-        tuple[int, ...], ...
-    ]  # for each sample of a person: the views it shows, the scored one first
+    # for each sample of a person: the views it shows, the scored one first
+    views: tuple[tuple[int, ...], ...]
 
     def __len__(self) -> int:
         return len(self.pictures) * len(self.views)
