@@ -10,6 +10,7 @@ from facet.networks import (
     SYSTEMS,
     build,
     from_pixels,
+    layers_table,
     macs,
     parameters,
     predict,
@@ -221,3 +222,15 @@ def test_errors_say_what_is_wrong():
         build("prn", colour=True)
     with pytest.raises(ValueError, match=r"twoview reads \(B, 6, 32, 32\), got \(1, 3, 32, 32\)"):
         predict(build("twoview", image_size=32, width=0.1), torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["prn", "twoview"])
+def test_layers_table_adds_up_and_follows_the_papers(name):
+    network = build(name)
+    rows = layers_table(network)
+    assert sum(row["parameters"] for row in rows) == parameters(network)
+    assert sum(row["macs"] for row in rows) == macs(network)
+    assert [r["repeats"] for r in rows if r["part"] == "decoder"] == [1, 3, 3, 3, 2, 2, 3]
+    blocks = [r["repeats"] for r in rows if "residual" in r["layer"]]
+    assert blocks == ([2] * 5 if name == "prn" else [1, 2, 3, 4, 3, 3, 1])
+    assert (rows[0]["part"], rows[-1]["output"]) == ("encoder", "256x256x3")

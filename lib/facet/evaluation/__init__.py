@@ -10,6 +10,7 @@ from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose, mean_face_in_
 from facet.evaluation.normalisers import NORMALISERS, bbox, interocular, landmark_box, normaliser
 from facet.evaluation.papers import reported
 from facet.evaluation.protocol import Surface, evaluate, mean_face_rows, position_map_predictor
+from facet.evaluation.shape import PersonalShape, edge_profile, measure, midline, personal_shape
 from facet.evaluation.statistics import (
     SUMMARY_COLUMNS,
     TIDY_COLUMNS,
@@ -31,6 +32,7 @@ __all__ = [
     "IcpError",
     "MeanFace",
     "MeanFaceTruePose",
+    "PersonalShape",
     "Surface",
     "aligned",
     "bbox",
@@ -39,6 +41,7 @@ __all__ = [
     "ced",
     "compare",
     "depth_error",
+    "edge_profile",
     "evaluate",
     "exact_error",
     "icp",
@@ -50,8 +53,11 @@ __all__ = [
     "landmark_nme",
     "mean_face_in_crop",
     "mean_face_rows",
+    "measure",
+    "midline",
     "nme",
     "normaliser",
+    "personal_shape",
     "position_map_predictor",
     "ratio",
     "reported",
