@@ -8,6 +8,7 @@ python -m facet.execute refresh --only 11
 import argparse
 import fcntl
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def kernel_environment(profile: str, **extra: str) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "TQDM_DISABLE": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "OPEN3D_DISABLE_WEB_VISUALIZER": "true",  # it would print into the notebook
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "lib"), os.environ.get("PYTHONPATH")])),
         **extra,
     }
@@ -69,6 +71,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict, environment: dict
     """
     import papermill
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # open3d's comm without a widget is no news
     began = time.monotonic()
     with write_beside(output) as temporary, _environment(environment):
         try:

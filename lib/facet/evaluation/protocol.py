@@ -83,7 +83,7 @@ def evaluate(
     name = name or getattr(predict, "name", None)
     if name is None:
         raise ValueError("evaluate needs a name: the predictor has none")
-    counted = _Counted(model)
+    counted = Counted(model)
     rows: list[dict] = []
     for first, group in _batches(samples, batch):
         truth = torch.stack([sample["vertices"] for sample in group])
@@ -129,7 +129,7 @@ def position_map_predictor(network, model) -> Callable[[Tensor], Tensor]:
     return predict_vertices
 
 
-class _Counted:
+class Counted:
     """The part of the model that is scored."""
 
     def __init__(self, model):
@@ -148,7 +148,7 @@ def _batches(samples: Iterable[Mapping], size: int) -> Iterator[tuple[int, list[
         first += len(group)
 
 
-def _score(predicted, truth: Tensor, scale: Tensor, counted: _Counted, *, icp: bool) -> dict:
+def _score(predicted, truth: Tensor, scale: Tensor, counted: Counted, *, icp: bool) -> dict:
     """{(metric, normaliser): (B,) values}, in mm or per cent."""
     landmarks = truth[:, counted.landmarks]
     true_sizes = {"interocular": interocular(landmarks), "landmark-box": landmark_box(landmarks)}

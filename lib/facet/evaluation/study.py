@@ -1,7 +1,7 @@
-"""Systems on the frozen test sets, person by person in several processes: the rows that notebook 30 reports.
+"""Systems on the frozen test sets, person by person in several processes: the rows of notebook 30.
 
-A system that reads one photo sees the same front photo in both samples of a person of `synthetic-v1-pairs`; it
-is scored on it once, and the row counts for both samples, so that systems of one and of two photos can be
+A system that reads one photo sees the same front photo in both samples of a person of `synthetic-v1-pairs`;
+it is scored on it once, and the row counts for both samples, so that systems of one and of two photos can be
 compared sample by sample. Results do not depend on the number of processes.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from facet.evaluation.distances import aligned
 from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose
-from facet.evaluation.protocol import evaluate, position_map_predictor
+from facet.evaluation.protocol import Counted, evaluate, position_map_predictor
 from facet.face_model import FaceModel, load
 from facet.profiles import Profile
 from facet.synthetic.test_sets import FLORENCE, PAIRS, TestSet, florence, pairs
@@ -36,6 +38,7 @@ class System:
         variant: of the system.
         network: in eval mode, or None.
         samples: training images that it has seen.
+        weights: the file that they came from, or None.
         side: which side photo a system of two photos is shown: "own", "another's" (of the next person, turned
             the same way) or "none" (mid grey). The last two are controls: does it look at the side photo?
     """
@@ -44,7 +47,13 @@ class System:
     variant: str = ""
     network: nn.Module | None = None
     samples: int = 0
+    weights: Path | None = None
     side: str = "own"
+
+    @property
+    def label(self) -> str:
+        """Name and variant."""
+        return f"{self.name} {self.variant}".strip()
 
     @property
     def photos(self) -> int:
@@ -60,12 +69,13 @@ class System:
 
 def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **options) -> list[System]:
     """Both mean faces and the trained systems (name, variant) of a profile; options as `recipes.trained`."""
-    from facet.training.recipes import trained
+    from facet.training import recipes, weights_state
 
     found = [System("mean-face"), System("mean-face-true-pose")]
     for name, variant in names:
-        network, history = trained(name, profile, variant=variant, **options)
-        found.append(System(name, variant, network, history.rows[-1]["samples"]))
+        network, history = recipes.trained(name, profile, variant=variant, **options)
+        path = weights_state(recipes.recipe(name, profile, variant=variant, seed=options.get("seed"))).path
+        found.append(System(name, variant, network, history.rows[-1]["samples"], path))
     return found
 
 
@@ -123,13 +133,36 @@ def score(
     )
 
 
+@dataclass(frozen=True)
+class Look:
+    """Some predictions beside the truth, for pictures; only vertices that are scored.
+
+    Attributes:
+        vertices: (B, K, 3) predicted, after the best similarity, pixels, image frame.
+        truth: (B, K, 3).
+        triangles: (F, 3).
+        errors: (B, K) distances in millimetres.
+    """
+
+    vertices: Tensor
+    truth: Tensor
+    triangles: Tensor
+    errors: Tensor
+
+
 @torch.no_grad()
-def predictions(system: System, samples: Sequence[dict], model: FaceModel) -> Tensor:
-    """(B, V, 3) predicted vertices in pixels of a few samples, for pictures."""
+def look(system: System, samples: Sequence[dict], model: FaceModel) -> Look:
+    """The predictions of one system on some samples."""
     images = torch.stack([sample["images"] for sample in samples])
+    truth = torch.stack([sample["vertices"] for sample in samples])
     predict = system.predictor(model, images.shape[-1])
-    truth = (torch.stack([sample["vertices"] for sample in samples]),)
-    return predict(images, *(truth if getattr(predict, "needs_truth", False) else ()))
+    predicted = predict(images, *((truth,) if getattr(predict, "needs_truth", False) else ()))
+    counted = Counted(model)
+    truth = truth[:, counted.vertices].double()
+    moved = aligned(predicted[:, counted.vertices].double(), truth, align="similarity")
+    scale = torch.tensor([float(sample["scale"]) for sample in samples], dtype=torch.float64)
+    errors = torch.linalg.vector_norm(moved - truth, dim=2) / scale[:, None]
+    return Look(moved, truth, counted.triangles, errors)
 
 
 class _Worker:
@@ -174,7 +207,8 @@ class _Worker:
                 )
         frame = evaluate(
             system.predictor(self.model, shown[0]["images"].shape[-1]), shown, self.model,
-            name=system.name, variant=system.variant, test_set=self.test_set.name, icp=icp, device=self.device,
+            name=system.name, variant=system.variant, test_set=self.test_set.name, icp=icp,
+            device=self.device,
         )  # fmt: skip
         frame = frame.rename(columns={"sample": "scored"})
         return pd.DataFrame(where).merge(frame, on="scored", how="left")[

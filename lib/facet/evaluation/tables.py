@@ -1,0 +1,85 @@
+"""The tables that a report shows: summaries of systems, their intervals at a glance, ratios between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from facet.evaluation.statistics import ratio, summarise
+
+# measure → what its column is called where a reader meets it first
+GLANCE = {
+    ("exact", "mm"): "shape (mm)",
+    ("exact-unaligned", "mm"): "as placed (mm)",
+    ("depth", "mm"): "depth (mm)",
+    ("landmarks", "landmark-box"): "landmarks (% of landmark-box)",
+    ("icp", "bbox"): "ICP (% of bbox)",
+}
+RATIOS = (
+    ("exact", "mm"), ("exact-unaligned", "mm"), ("depth", "mm"), ("depth-unaligned", "mm"),
+    ("landmarks", "landmark-box"), ("icp", "mm"), ("icp-reverse", "mm"),
+)  # fmt: skip
+
+
+def labels(frame: pd.DataFrame) -> pd.Series:
+    """Name and variant of each row in one word or two, as in figures."""
+    return (frame["model"] + " " + frame["variant"].fillna("").astype(str)).str.strip()
+
+
+def summary(frame: pd.DataFrame, systems: Sequence, **about) -> pd.DataFrame:
+    """:func:`summarise` of each system with the number of images it was trained on; options as there."""
+    tables = []
+    for system in systems:
+        rows = frame[(frame["model"] == system.name) & (frame["variant"] == system.variant)]
+        if len(rows):
+            tables.append(summarise(rows, samples=system.samples, **about))
+    return pd.concat(tables, ignore_index=True)
+
+
+def glance(
+    intervals: pd.DataFrame, *, measures: Mapping[tuple[str, str], str] = GLANCE, digits: int = 2
+) -> pd.DataFrame:
+    """One row a system: "mean [low, high]" of the measures that were taken, and n of each.
+
+    Args:
+        intervals: of one test set, see :func:`facet.evaluation.intervals`.
+        measures: (metric, normaliser) → column.
+        digits: behind the point.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for label, row in zip(labels(intervals), intervals.to_dict("records"), strict=True):
+        column = measures.get((row["metric"], row["normaliser"]))
+        if column:
+            text = f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+            rows.setdefault(label, {"system": label})[f"{column}, n = {row['n']}"] = text
+    table = pd.DataFrame(rows.values())
+    order = [c for name in measures.values() for c in table if c.startswith(f"{name}, n = ")]
+    return table[["system", *order]]
+
+
+def ratios(
+    frame: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    measures: Sequence[tuple[str, str]] = RATIOS,
+    seed: int = 0,
+    draws: int = 2000,
+) -> pd.DataFrame:
+    """:func:`ratio` of each pair of systems (labels) in every measure both were scored in.
+
+    Returns:
+        Columns model, baseline, test_set, metric, normaliser, ratio, low, high, n, identities.
+    """
+    named = frame.assign(model=labels(frame))
+    known = set(zip(named["model"], named["metric"], named["normaliser"], strict=True))
+    tables = []
+    for model, baseline in pairs:
+        for measure in measures:
+            if {(model, *measure), (baseline, *measure)} <= known:
+                metric, kind = measure
+                found = ratio(named, model, baseline, metric=metric, normaliser=kind, seed=seed, draws=draws)
+                about = {"model": model, "baseline": baseline, "metric": metric, "normaliser": kind}
+                tables.append(found.assign(**about))
+    columns = ["model", "baseline", "test_set", "metric", "normaliser", "ratio", "low", "high", "n"]
+    return pd.concat(tables, ignore_index=True)[[*columns, "identities"]]

@@ -1,0 +1,167 @@
+"""Systems scored in one and in two processes, controls of the side photo, ratios and tables at a glance."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from facet import evaluation
+from facet.evaluation import study, tables
+from facet.networks import build
+
+SIZE = 64
+
+
+def frame(values, *, model, people, metric="exact", test_set="toy", variant="", normaliser="mm"):
+    rows = pd.DataFrame({"value": values, "sample": range(len(values)), "identity": people})
+    about = {"model": model, "variant": variant, "test_set": test_set, "metric": metric}
+    return rows.assign(normaliser=normaliser, yaw=0.0, pitch=0.0, **about)
+
+
+# Ratios and tables.
+
+
+def test_ratio_is_that_of_the_means_and_its_interval_covers_it(rng):
+    people = np.repeat(np.arange(60), 2)
+    base = rng.uniform(1, 3, 120)
+    ours = 0.7 * base + rng.normal(0, 0.05, 120)
+    both = pd.concat([frame(ours, model="twoview", people=people), frame(base, model="prn", people=people)])
+    row = evaluation.ratio(both, "twoview", "prn", metric="exact", normaliser="mm").iloc[0]
+    assert row["ratio"] == pytest.approx(ours.mean() / base.mean(), rel=1e-12)
+    assert row["low"] < row["ratio"] < row["high"]
+    assert row["high"] - row["low"] < 0.02  # paired: far narrower than two intervals of means
+    assert (row["n"], row["identities"]) == (120, 60)
+
+
+def test_ratio_against_a_slow_loop(rng):
+    people = np.array([3, 3, 5, 9, 9, 9])
+    ours, base = rng.uniform(1, 2, 6), rng.uniform(1, 2, 6)
+    both = pd.concat([frame(ours, model="a", people=people), frame(base, model="b", people=people)])
+    shuffled = both.sample(frac=1, random_state=0)
+    row = evaluation.ratio(shuffled, "a", "b", metric="exact", normaliser="mm", draws=50).iloc[0]
+    drawn = torch.randint(3, (50, 3), generator=torch.Generator().manual_seed(0)).numpy()
+    found = []
+    for some in drawn:
+        chosen = np.concatenate([np.flatnonzero(people == [3, 5, 9][k]) for k in some])
+        found.append(ours[chosen].mean() / base[chosen].mean())
+    np.testing.assert_allclose([row["low"], row["high"]], np.percentile(found, (2.5, 97.5)), rtol=1e-12)
+
+
+def test_ratio_refuses_other_samples():
+    both = pd.concat([frame([1.0, 2.0], model="a", people=[0, 1]), frame([1.0], model="b", people=[0])])
+    with pytest.raises(ValueError, match="'a' and 'b' were not scored on the same samples"):
+        evaluation.ratio(both, "a", "b", metric="exact", normaliser="mm")
+
+
+def test_ratios_take_the_measures_that_both_have():
+    people = [0, 1]
+    both = pd.concat(
+        [
+            frame([1.0, 3.0], model="prn", variant="all-poses", people=people),
+            frame([2.0, 6.0], model="prn", people=people),
+            frame([9.0, 9.0], model="prn", people=people, metric="icp"),
+        ]
+    )
+    found = tables.ratios(both, [("prn all-poses", "prn")], draws=10)
+    assert found["metric"].tolist() == ["exact"]
+    assert found["ratio"].tolist() == [0.5]
+
+
+def test_glance_has_a_row_a_system_and_says_n():
+    both = pd.concat([frame([1.0, 3.0], model="prn", variant=v, people=[0, 1]) for v in ("", "all-poses")])
+    table = tables.glance(evaluation.intervals(both, draws=200))
+    assert table["system"].tolist() == ["prn", "prn all-poses"]
+    assert table.columns.tolist() == ["system", "shape (mm), n = 2"]
+    assert table.iloc[0, 1] == "2.00 [1.00, 3.00]"
+
+
+def test_summary_names_the_training_images_of_each_system():
+    both = pd.concat([frame([1.0, 3.0], model=name, people=[0, 1]) for name in ("mean-face", "prn")])
+    systems = [study.System("mean-face"), study.System("prn", samples=640)]
+    table = tables.summary(both, systems, profile="smoke", seed=0, device="cpu")
+    assert table.columns.tolist() == evaluation.SUMMARY_COLUMNS
+    assert dict(zip(table["model"], table["samples"], strict=True)) == {"mean-face": 0, "prn": 640}
+
+
+# The side photo that a system of two photos is shown.
+
+
+def people(count=3):
+    """{person: two samples}: grey front and side photos whose values name person and side."""
+    made = {}
+    for number in range(count):
+        front = torch.full((3, 2, 2), number / 10)
+        made[number] = [
+            {"images": torch.cat((front, torch.full((3, 2, 2), (number + 5) / 10 + place / 100)))}
+            for place in range(2)
+        ]
+    return made
+
+
+def test_controls_change_the_side_photo_and_nothing_else():
+    samples, network = people(), SimpleNamespace(views=2)
+    own, other, none = (
+        study._shown(study.System("twoview", network=network, side=side), samples, 2, 1)["images"]
+        for side in study.SIDES
+    )
+    assert torch.equal(own, samples[2][1]["images"])
+    assert torch.equal(other[:3], own[:3])
+    assert torch.equal(none[:3], own[:3])
+    assert torch.equal(other[3:], samples[0][1]["images"][3:])  # the next person, from the same side
+    assert (none[3:] == 0.5).all()
+
+
+def test_an_unknown_side_is_refused():
+    with pytest.raises(ValueError, match="'left' is not one of"):
+        study._shown(study.System("twoview", network=SimpleNamespace(views=2), side="left"), people(), 0, 0)
+
+
+# On the frozen set.
+
+
+@pytest.fixture(scope="module")
+def systems():
+    networks = {name: build(name, image_size=SIZE, width=0.1).eval() for name in ("mobile", "twoview")}
+    return [study.System("mean-face-true-pose")] + [study.System(k, network=v) for k, v in networks.items()]
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_processes_do_not_change_the_rows(systems):
+    options = {"people": 7, "image_size": SIZE}
+    one = study.score(systems, study.PAIRS, workers=1, **options)
+    two = study.score(systems, study.PAIRS, workers=2, **options)
+    pd.testing.assert_frame_equal(one, two)
+    exact = one[(one["metric"] == "exact") & (one["normaliser"] == "mm")]
+    assert exact["model"].drop_duplicates().tolist() == ["mean-face-true-pose", "mobile", "twoview"]
+    assert (exact.groupby("model")["sample"].apply(list) == [list(range(14))] * 3).all()
+    assert (exact.groupby("identity")["side"].agg(set) == {"left", "right"}).all()
+    twice = exact[exact["model"] == "mobile"]["value"].to_numpy().reshape(7, 2)
+    assert (twice[:, 0] == twice[:, 1]).all()  # one front photo, scored once
+    assert len(np.unique(exact[exact["model"] == "twoview"]["value"])) == 14
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_rows_are_those_of_evaluate(systems):
+    from facet.face_model import load
+    from facet.synthetic.test_sets import pairs
+
+    model = load()
+    samples = list(pairs(SIZE, 2, model=model))
+    predict = evaluation.position_map_predictor(systems[2].network, model)
+    with torch.no_grad():
+        expected = evaluation.evaluate(predict, samples, model, test_set=study.PAIRS)
+    found = study.score(systems[2:], study.PAIRS, people=2, image_size=SIZE, workers=1)
+    columns = ["model", "metric", "normaliser", "sample", "identity", "yaw"]
+    pd.testing.assert_frame_equal(found[columns], expected[columns])
+    np.testing.assert_allclose(found["value"], expected["value"], rtol=1e-6)
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_two_photos_cannot_be_scored_on_one(systems):
+    with pytest.raises(ValueError, match="a system of two photos cannot be scored"):
+        study.score(systems, study.FLORENCE, people=1, image_size=SIZE, workers=1)
