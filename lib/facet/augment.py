@@ -144,6 +144,28 @@ PRESETS: dict[str, Augmentation] = {
         box_fill=("black", "colour", "noise"),
         noise=0.05,
     ),
+    # The same, milder: for budgets of some thousand steps.
+    "photo-light": Augmentation(
+        rotation=20.0,
+        scale=(0.9, 1.1),
+        translation=0.05,
+        flip=0.5,
+        black_outside=0.3,
+        channel_scale=(0.8, 1.2),
+        brightness=0.1,
+        contrast=(0.7, 1.25),
+        saturation=(0.5, 1.2),
+        grey=0.05,
+        gamma=(0.3, 1.4),
+        shade=0.3,
+        blur=(0.25, 0.9),
+        resample=(0.15, 2.0),
+        jpeg=(0.15, 40),
+        boxes=0.2,
+        box_size=(0.05, 0.3),
+        box_fill=("black", "colour", "noise"),
+        noise=0.03,
+    ),
 }
 
 

@@ -46,7 +46,7 @@ def albedo_modes(model: FaceModel) -> AlbedoModes:
 
     with safe_open(cache.ensure().skins, "pt") as handle:
         textures = decode(handle.get_tensor("textures"), handle.get_tensor("offsets"))
-        names = tuple(handle.metadata()["names"].split("\n"))
+        names = tuple(cache.read_notes(handle)["names"].split("\n"))
     place, skin = vertex_uv(model)
     grid = (place * 2 - 1)[None, None].expand(len(textures), -1, -1, -1)
     colours = torch.nn.functional.grid_sample(textures, grid, align_corners=False, padding_mode="border")

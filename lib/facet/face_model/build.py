@@ -30,6 +30,7 @@ HELD_OUT_SKINS = (
 
 def build(say=print) -> None:
     """Build whatever is missing."""
+    torch.set_num_threads(1)  # sums over threads round differently, and close modes would change places
     started = time.perf_counter()
 
     def step(text):
@@ -166,13 +167,9 @@ def _sparse(name: str, matrix) -> dict:
 def _write(path, tensors: dict, source, **metadata) -> None:
     from safetensors.torch import save_file
 
-    metadata |= {
-        "version": cache.VERSION,
-        "modes": str(MODES),
-        "expressions": "\n".join(source.expression_names),
-    }
+    metadata |= {"modes": str(MODES), "expressions": "\n".join(source.expression_names)}
     with files.write_beside(path) as temporary:
-        save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, temporary, metadata=metadata)
+        save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, temporary, metadata=cache.notes(**metadata))
         sort_header(temporary)
 
 

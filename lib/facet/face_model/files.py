@@ -1,5 +1,6 @@
 """The cached files of the face model: where they are, whether they are current, building them."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,16 @@ def where() -> CacheFiles:
     return CacheFiles(*(paths.CACHE / f"{name}.safetensors" for name in ("face_model", "people", "skins")))
 
 
+def notes(**entries: str) -> dict[str, str]:
+    """Metadata of a safetensors file as one JSON entry: several would be stored in random order."""
+    return {"facet": json.dumps({**entries, "version": VERSION}, sort_keys=True)}
+
+
+def read_notes(handle) -> dict[str, str]:
+    """The entries that `notes` made, of an opened safetensors file; empty for another program's file."""
+    return json.loads((handle.metadata() or {}).get("facet", "{}"))
+
+
 def current() -> bool:
     """Whether all three files are whole and made by this version."""
     from safetensors import SafetensorError, safe_open
@@ -28,7 +39,7 @@ def current() -> bool:
     for path in where():
         try:
             with safe_open(path, "pt") as handle:
-                if (handle.metadata() or {}).get("version") != VERSION:
+                if read_notes(handle).get("version") != VERSION:
                     return False
         except (SafetensorError, OSError):
             return False

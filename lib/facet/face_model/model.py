@@ -141,7 +141,7 @@ def load(device: str | torch.device = "cpu", path: str | Path | None = None) -> 
     path = Path(path) if path else cache.ensure().model
     try:
         with safe_open(path, "pt") as handle:
-            metadata = handle.metadata()
+            metadata = cache.read_notes(handle)
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(

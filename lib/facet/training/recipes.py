@@ -70,8 +70,8 @@ def recipe(
 
 
 def augmentation(profile: Profile) -> Augmentation:
-    """The profile's augmentation: the preset for photographs, its in-plane rotation by the profile."""
-    return Augmentation.preset("photo", rotation=float(profile.options["rotation"]))
+    """The profile's augmentation: the preset that its options name."""
+    return Augmentation.preset(str(profile.options["augmentation"]))
 
 
 def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
