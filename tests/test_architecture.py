@@ -22,8 +22,8 @@ LAYERS = (
     "training",
     "reconstruction",
     "evaluation",
-    "pictures figures viewers",
-    "provenance report jobs notebooks page execute",
+    "pictures portraits figures viewers sheets sliders",
+    "provenance report jobs notebooks page readme execute",
     "cli",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

@@ -50,6 +50,15 @@ class Photo:
             raise FileNotFoundError(f"{self.file} ships with the package {self.package}: install it with pip")
         return path
 
+    def point_errors(self, landmarks: np.ndarray) -> dict[int, float]:
+        """{landmark: distance of (68, 2 or 3) landmarks to the placed point, % of sqrt(w·h) of the box}."""
+        x0, y0, x1, y1 = self.box
+        size = np.sqrt((x1 - x0) * (y1 - y0))
+        return {
+            number: 100.0 * float(np.hypot(*(np.asarray(landmarks)[number, :2] - place))) / size
+            for number, place in self.points.items()
+        }
+
     def load(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB."""
         with Image.open(self.path()) as image:

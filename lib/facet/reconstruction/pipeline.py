@@ -12,6 +12,7 @@ from facet.crop import crop_box_from_bounds, crop_image, invert, lift
 from facet.geometry import similarity, transform_points
 from facet.images import ImageLike, load_image
 from facet.reconstruction import detect, weights
+from facet.reconstruction.complete import complete
 from facet.reconstruction.result import Pose, Reconstruction
 from facet.reconstruction.unwrap import at_uv, unwrap
 
@@ -68,15 +69,14 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         network: in eval mode; its position maps are over `face`'s UV.
         face: a face model with triangles, uv, landmarks, mean and weight on the network's device.
     """
-    from facet.face_model import vertices_from_map
-
     position_map, crop = _predict(views, network)
     if not views[0].given:
         views = [_tightened(views[0], position_map, crop, face), *views[1:]]
         position_map, crop = _predict(views, network)
     to_photo = lift(invert(crop[None]))[0].to(torch.float32)
     uv = face.uv.to(position_map)
-    vertices = transform_points(to_photo, vertices_from_map(position_map[None], uv)[0])
+    vertices, position_map = complete(position_map, face)
+    vertices = transform_points(to_photo, vertices)
     in_photo = transform_points(to_photo, position_map.flatten(1).T).T.view_as(position_map)
     texture = unwrap(views[0].image, in_photo, vertices, face.triangles, uv)
     colors = at_uv(texture.image, uv)
