@@ -10,7 +10,7 @@ SEEDS ?=
 WORKERS ?= 2
 PY := .venv/bin/python
 
-.PHONY: report test lab notebooks lint format setup clean distclean
+.PHONY: report test lab notebooks readme lint format setup clean distclean
 .DEFAULT_GOAL := report
 
 setup:
@@ -35,6 +35,10 @@ lab: setup
 
 notebooks: setup
 	@$(PY) -m facet.execute refresh --profile small --only "$(ONLY)"
+
+# Make the tables in README.md anew from reports/small.
+readme: setup
+	@$(PY) -m facet.execute readme
 
 # Forget finished runs and the smoke report; weights, the face model and downloads stay.
 clean:

@@ -3,6 +3,7 @@
 python -m facet.execute report --profile small --only 11,30
 python -m facet.execute run 11_twoview --profile smoke
 python -m facet.execute refresh --only 11
+python -m facet.execute readme
 """
 
 import argparse
@@ -248,7 +249,7 @@ def _snakemake(profile, wanted: list[Job], seeds, cores: int | None, options, lo
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m facet.execute", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("report", "run", "refresh", "index"):
+    for name in ("report", "run", "refresh", "index", "readme"):
         sub = commands.add_parser(name)
         sub.add_argument("--profile", default=os.environ.get("FACET_PROFILE") or profiles.DEFAULT)
         sub.add_argument("--only", default="", help="numbers or names, separated by commas")
@@ -277,6 +278,10 @@ def main(arguments: list[str] | None = None) -> int:
             from facet import page
 
             print(page.write(options.profile))
+        elif options.command == "readme":
+            from facet import readme
+
+            print(readme.write(options.profile))
         else:
             _run_one(options)
     except (NotebookError, FileNotFoundError, ValueError) as error:
