@@ -82,3 +82,7 @@ def test_edge_profile_finds_the_ring_that_is_wrong():
     # a face that fills the square has its edge at the square's
     full = edge_profile(predicted, truth, torch.ones(16, 16, dtype=torch.bool), scale=torch.ones(2), reach=3)
     assert full["ring"].tolist() == [1, 2, 3]
+    half = torch.zeros(16, 16, dtype=torch.bool)
+    half[:8] = True
+    upper = edge_profile(predicted, truth, interior, scale=torch.ones(2), reach=1, where=half)
+    assert upper["texels"].tolist() == [8 * 16 - 5 * 12, 5 * 12]

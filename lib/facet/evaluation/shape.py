@@ -92,7 +92,13 @@ def midline(model) -> Tensor:
 
 
 def edge_profile(
-    predicted: Tensor, truth: Tensor, interior: Tensor, *, scale: Tensor, reach: int = 12
+    predicted: Tensor,
+    truth: Tensor,
+    interior: Tensor,
+    *,
+    scale: Tensor,
+    reach: int = 12,
+    where: Tensor | None = None,
 ) -> pd.DataFrame:
     """How maps go wrong near the edge of the weight mask, ring by ring of texels.
 
@@ -101,6 +107,7 @@ def edge_profile(
         interior: (S, S) bool, texels that the loss counts.
         scale: (B,) pixels a millimetre.
         reach: rings to each side; the outermost ones take all that is farther.
+        where: (S, S) bool, texels to look at: another part of the edge.
 
     Returns:
         Rows from the outside in: ring (1, 2, … inside, −1, −2, … outside), error (mean distance, mm),
@@ -121,9 +128,10 @@ def edge_profile(
         around[..., :-2, 1:-1] + around[..., 2:, 1:-1] + around[..., 1:-1, :-2] + around[..., 1:-1, 2:]
     )
     jump = (neighbours / 4 - wrong).square().sum(dim=1).sqrt().mean(dim=0)
+    where = torch.ones_like(rings, dtype=torch.bool) if where is None else where.cpu()
     rows = []
-    for ring in rings.unique().tolist():
-        here = rings == ring
+    for ring in rings[where].unique().tolist():
+        here = (rings == ring) & where
         found = {"error": float(distance[here].mean()), "roughness": float(jump[here].mean())}
         rows.append({"ring": ring, **found, "texels": int(here.sum())})
     return pd.DataFrame(rows)
