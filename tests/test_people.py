@@ -140,7 +140,7 @@ def test_splits_share_nobody_and_some_skins_are_held_out(bank):
         pairs = torch.cat([bank[f"{s}.alpha_id"][:, :20] for s in (one, other)])
         assert len(pairs.unique(dim=0)) == len(groups[one]) + len(groups[other])
     with safe_open(cache.ensure().skins, "pt") as handle:
-        names = handle.metadata()["names"].split("\n")
+        names = cache.read_notes(handle)["names"].split("\n")
     held = {names.index(n) for n in HELD_OUT_SKINS if n in names}
     used = {s: set(bank[f"{s}.skin"].long().tolist()) for s in groups}
     assert not used["train"] & held

@@ -53,7 +53,20 @@ def render_mesh(
     scale = 0.47 * size / radius
     placed = (turned - torch.cat(((low + high) / 2, turned.new_zeros(1)))) * scale
     placed = placed + torch.tensor(((size - 1) / 2, (size - 1) / 2, 0.0))
-    colour_layer, alpha = _shaded(placed, torch.as_tensor(triangles), size, colors, relief)
+    return draw_mesh(placed, triangles, size, colors=colors, relief=relief)
+
+
+def draw_mesh(vertices: Tensor, triangles, size, *, colors=None, relief: float = 1.0) -> np.ndarray:
+    """A shaded picture on white of a mesh (V, 3) that is in its place: image frame, pixels.
+
+    Args:
+        vertices: (V, 3); triangles: (F, 3); size: side, or (height, width), in pixels.
+        colors: see :func:`render_mesh`; so is relief.
+
+    Returns:
+        (H, W, 3) float in [0, 1].
+    """
+    colour_layer, alpha = _shaded(vertices, torch.as_tensor(triangles), size, colors, relief)
     return (colour_layer + (1 - alpha)).clamp(0, 1).permute(1, 2, 0).numpy()
 
 

@@ -5,10 +5,8 @@ minutes the first time (most of it is anny's own parsing) and does nothing when 
 by this version.
 """
 
-import json
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -169,20 +167,11 @@ def _write(path, tensors: dict, source, **metadata) -> None:
 
     metadata |= {"modes": str(MODES), "expressions": "\n".join(source.expression_names)}
     with files.write_beside(path) as temporary:
-        save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, temporary, metadata=cache.notes(**metadata))
-        sort_header(temporary)
-
-
-def sort_header(path: Path) -> None:
-    """Sort a safetensors file's header in place: the library orders it anew in every process."""
-    with open(path, "r+b") as handle:
-        size = int.from_bytes(handle.read(8), "little")
-        header = json.loads(handle.read(size))
-        text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) > size:
-            raise ValueError(f"{path.name}: the sorted header does not fit ({len(text)} > {size} bytes).")
-        handle.seek(8)
-        handle.write(text.ljust(size))
+        save_file(
+            {k: v.contiguous() for k, v in sorted(tensors.items())},
+            temporary,
+            metadata=cache.notes(**metadata),
+        )
 
 
 def main() -> int:
