@@ -156,6 +156,20 @@ def make_shard(description: Description, shard: int, studio: Studio) -> None:
     from safetensors.torch import save_file
 
     subjects, views = draw_shard(description, shard, studio.model)
+    pictures = render_shard(description, subjects, views, studio)
+    images, parameters = shard_files(description, shard)
+    with write_beside(parameters) as temporary:
+        save_file({**subjects.state("subjects"), **views.state("views")}, temporary)
+    with write_beside(images) as temporary:
+        np.save(temporary, pictures.numpy())
+
+
+def render_shard(description: Description, subjects: Subjects, views: Views, studio: Studio) -> Tensor:
+    """(n, P, 3, L, L) uint8 pictures of a shard's tables, be they freshly drawn or read back.
+
+    Six views at a time: sums over modes may round otherwise in another grouping, so a picture rendered alone
+    can differ from its stored one by a grey level in some pixels; with its group it has the same bits.
+    """
     size, shift = description.window
     split = "test" if description.split == "test" else "train"
     pictures = []
@@ -163,12 +177,7 @@ def make_shard(description: Description, shard: int, studio: Studio) -> None:
         some = views.rows(slice(start, start + 6))
         picture = render(studio, subjects, some, size=size, shift=shift, split=split)
         pictures.append((picture * 255).round().to(torch.uint8))
-    stacked = torch.cat(pictures).view(len(subjects), -1, 3, size, size)
-    images, parameters = shard_files(description, shard)
-    with write_beside(parameters) as temporary:
-        save_file({**subjects.state("subjects"), **views.state("views")}, temporary)
-    with write_beside(images) as temporary:
-        np.save(temporary, stacked.numpy())
+    return torch.cat(pictures).view(len(subjects), -1, 3, size, size)
 
 
 def draw_shard(description: Description, shard: int, model: FaceModel) -> tuple[Subjects, Views]:
