@@ -40,7 +40,7 @@ def photo():
 def test_the_region_is_the_photos_pixels_there(photo):
     part, corner = sheets.face_region(photo, (40, 60, 100, 120))
     assert part.shape == (126, 126, 3)
-    np.testing.assert_array_equal(part[30, 50, :2] * 255, corner + (50, 30))
+    np.testing.assert_array_equal(part[30, 50, :2] * 255, np.add(corner, (50, 30)))
     np.testing.assert_array_equal(corner, np.rint(np.array([70, 90]) - 63))
 
 
@@ -74,3 +74,13 @@ def test_depth_is_shown_in_its_place(photo, face):
     row, column = 90 - corner[1], 70 - corner[0]
     assert depth[row, column] == pytest.approx(60, abs=1.5)
     assert np.isnan(depth[0, 0])
+
+
+def test_trimming_keeps_what_is_drawn_and_one_size_for_all():
+    first, second = np.ones((2, 40, 40, 3))
+    first[18:22, 12:14] = 0.2
+    second[25, 20] = 0.5
+    small = sheets._trimmed([first, second], margin=0.0)
+    assert small[0].shape == small[1].shape == (16, 16, 3)
+    for before, after in zip((first, second), small, strict=True):
+        np.testing.assert_array_equal(np.sort(before[before < 1]), np.sort(after[after < 1]))

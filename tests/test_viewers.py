@@ -69,3 +69,13 @@ def test_page_uses_local_scripts_only(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ball.html", "k3d"]
     with pytest.raises(ValueError, match=r"ends in \.html"):
         viewers.write_snapshot(plot, tmp_path / "ball.htm")
+
+
+def test_the_same_mesh_gives_the_same_page():
+    pytest.importorskip("k3d")
+    vertices, triangles = _ball()
+    first, second = (viewers.show_mesh(vertices, triangles) for _ in range(2))
+    page = viewers.snapshot(first)
+    assert viewers.snapshot(second) == page
+    assert "<title>facet</title>" in page
+    assert "UTC" not in page

@@ -78,11 +78,12 @@ def mesh_sheet(
         second = [_turned(face, view, size, textured=True) for view in views]
     else:
         second = [_turned(replace(face, vertices=np.asarray(truth)), view, size) for view in views]
+    clay, second = _trimmed(clay), _trimmed(second)
     labels = ("shape", "with texture") if truth is None else ("reconstructed", "truth")
     return show_images([*clay, *second], captions, columns=len(views), size=2.2, row_labels=labels)
 
 
-def map_sheet(image, face: Reconstruction):
+def map_sheet(image, face: Reconstruction, *, size: int = 256):
     """Depth, normals, how well each place is seen, the position map and the texture.
 
     Returns:
@@ -92,7 +93,7 @@ def map_sheet(image, face: Reconstruction):
     depth, normals = (_region(values, corner, len(part)) for values in (face.depth(), face.normal_map()))
     paint = _HIDDEN + face.confidence[:, None] * (_SEEN - _HIDDEN)
     seen = render_mesh(
-        face.vertices, face.triangles, 320, view=25.0, pose=face.pose, colors=paint, relief=0.4
+        face.vertices, face.triangles, size, view=25.0, pose=face.pose, colors=paint, relief=0.4
     )
     low, high = (f(face.position_map, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
     pictures = [
@@ -120,12 +121,8 @@ def hero(image, face: Reconstruction, *, size: int = 480):
         matplotlib Figure.
     """
     part, corner = face_region(image, face.box)
-    pictures = [
-        part,
-        _turned(face, "front", size),
-        _turned(face, "side", size),
-        _turned(face, -35.0, size, textured=True),
-    ]
+    turned = [_turned(face, view, size) for view in ("front", "side")]
+    pictures = [part, *_trimmed([*turned, _turned(face, -35.0, size, textured=True)])]
     captions = ("one photograph, 68 landmarks", "shape", "from the side", "with the photograph's colours")
     figure = show_images(pictures, captions, size=2.6)
     draw_landmarks(part, face.landmarks[:, :2] - corner, axes=figure.axes[0])
@@ -141,6 +138,18 @@ def _turned(face: Reconstruction, view, size: int, *, textured: bool = False) ->
     return render_mesh(
         face.vertices, face.triangles, size, view=view, pose=face.pose, colors=colors, relief=relief
     )
+
+
+def _trimmed(pictures: list[np.ndarray], *, margin: float = 0.03) -> list[np.ndarray]:
+    """Square pictures on white without the white that all of them have around what they show."""
+    size = len(pictures[0])
+    inked = np.min([picture.min(axis=2) for picture in pictures], axis=0) < 0.995
+    away = np.abs(np.argwhere(inked) - (size - 1) / 2)  # from the middle, rows and columns
+    half = min(int(np.ceil(away.max(initial=0) + margin * size)), size // 2)
+    return [
+        picture[size // 2 - half : size // 2 + half, size // 2 - half : size // 2 + half]
+        for picture in pictures
+    ]
 
 
 def _region(values: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:

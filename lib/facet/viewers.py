@@ -7,6 +7,7 @@ model frame.
 
 import io
 import os
+import re
 import shutil
 import warnings
 from importlib.util import find_spec
@@ -68,6 +69,7 @@ def show_mesh(
             options["color"] = _packed(GREY)
         vertices = _short(vertices, float(np.ptp(vertices, axis=0).max()))
         mesh = k3d.mesh(vertices, np.asarray(triangles, dtype=np.uint32), **options)
+        mesh.id = 1  # k3d takes its place in memory, which would make every page another
         plot = k3d.plot(
             height=height,
             grid_visible=False,
@@ -143,7 +145,8 @@ def still_of(face, *, textured: bool = True, **options) -> Image.Image:
 def snapshot(plot, *, scripts: str = "k3d") -> str:
     """A plot as the text of a page that needs no server and no web, only :func:`copy_scripts`.
 
-    The page is k3d's online snapshot with the addresses of its two scripts replaced by local copies.
+    The page is k3d's online snapshot with the addresses of its two scripts replaced by local copies. The same
+    plot gives the same text: the time in the title is taken out.
 
     Args:
         plot: from :func:`show_mesh`.
@@ -162,6 +165,9 @@ def snapshot(plot, *, scripts: str = "k3d") -> str:
         if start < 0 or not address.rstrip('">').endswith(asked):
             raise RuntimeError(f"this k3d's snapshot does not ask for {asked} as expected")
         page = page.replace(address, f'<script src="{scripts}/{local}">', 1)
+    page = re.sub(r"<title>.*?</title>", "<title>facet</title>", page, count=1)
+    # Else k3d reads its own source again, which browsers forbid to a page from disk, and complain of.
+    page = page.replace("<script", '<script>window.k3dCompressed = "";</script>\n    <script', 1)
     if '<script src="http' in page:
         raise RuntimeError("this k3d's snapshot asks the web for a third script")
     return page
