@@ -110,8 +110,8 @@ def test_systems_are_listed(capsys):
 
     assert cli.main(["systems"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["system", "network", "photos", "parameters", "MACs", "weights"]
-    assert any(line.startswith("twoview") and "11,758,633" in line for line in lines)
+    assert lines[0].split() == ["system", "network", "photos", "parameters", "with", "statistics", "MACs", "weights"]
+    assert any(line.startswith("twoview") and "11,758,633" in line and "11,791,273" in line for line in lines)
 
 
 def test_a_photo_becomes_a_mesh_and_a_picture(bad_files, tmp_path, monkeypatch, capsys):

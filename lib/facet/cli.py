@@ -175,11 +175,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _systems(options: argparse.Namespace) -> None:
+    """The networks at 256 pixels and full width; `with statistics` counts moving means and variances too."""
     from facet import networks
 
-    columns = ("system", "title", "views", "parameters", "macs")
+    columns = ("system", "title", "views", "parameters", "with_statistics", "macs")
     rows = networks.systems_table()
-    table = [["system", "network", "photos", "parameters", "MACs", "weights"]]
+    table = [["system", "network", "photos", "parameters", "with statistics", "MACs", "weights"]]
     table += [[*(_cell(row[name]) for name in columns), _weights_at_hand(row["system"])] for row in rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
