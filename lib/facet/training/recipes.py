@@ -125,7 +125,7 @@ def ready(
 ) -> tuple[list[tuple[str, str]], str]:
     """Of some (system, variant) those that a comparison can show now, and a sentence on the others.
 
-    With train = "auto" a comparison does not start trainings of half an hour by itself: systems without weights are
+    With train = "auto" a comparison does not start trainings of half an hour: systems without weights are
     left out and named. Budgets of a minute (`profile.steps` under 100) are trained.
     """
     if train == "always" or profile.steps < 100:
