@@ -66,5 +66,6 @@ def test_speed_has_a_row_for_each_step():
     ]
     for row in rows:
         assert row["ms"] * row["images_per_second"] == pytest.approx(1000)
+        assert row["cpu_ms"] > 0
         assert row["threads"] == torch.get_num_threads()
         assert (row["size"], row["window"]) == (64, 80)

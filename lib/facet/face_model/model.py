@@ -59,7 +59,7 @@ class FaceModel:
 
     @property
     def rim(self) -> Tensor:
-        """(R,) vertices on the patch's boundary; whatever the pose, the patch is deepest at one of them."""
+        """(R,) vertices on the patch's boundary: where it is deepest, but for a cheek in some profiles."""
         return ((self.uv < 1e-6) | (self.uv > 1 - 1e-6)).any(dim=1).nonzero()[:, 0]
 
     @property
