@@ -65,8 +65,12 @@ class Oracle(nn.Module):
         self.truth = transform_points(matrix, _texels()[None])[0].double()
 
     def forward(self, images):
-        assert images.shape == (1, 3 * self.views, MAP, MAP)
+        assert images.shape == (2, 3 * self.views, MAP, MAP)  # as they are, and mirrored
+        torch.testing.assert_close(images[1], images[0].flip(2))
         self.calls.append(images)
+        return torch.cat([self.one(image[None]) for image in images])
+
+    def one(self, images):
         line = torch.arange(MAP, dtype=torch.float64)
         y, x = torch.meshgrid(line, line, indexing="ij")
         inside = images[0, 2] > 0.9  # blue is 1 on the photo, 0 beyond its border
@@ -76,6 +80,8 @@ class Oracle(nn.Module):
         here = torch.stack((x, y), -1)[inside]
         matrix = torch.linalg.lstsq(there, here).solution.T[None]  # photo -> crop
         position_map = transform_points(lift(matrix), self.truth[None])[0].T.view(1, 3, MAP, MAP)
+        if torch.linalg.det(matrix[0, :, :2]) < 0:  # a mirrored person's left was the right
+            position_map = position_map.flip(3)
         return from_pixels(position_map, MAP).float()
 
 

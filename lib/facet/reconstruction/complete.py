@@ -1,8 +1,9 @@
-"""What no loss counts, so that no network learns it: the rim of neck, the skin between the lips.
+"""From a network's position map to a surface: noise smoothed, and continued where no loss counts.
 
-Their vertices take the place that the mean face gives them, and move along with the counted vertices that
-they border on: p = T(mean) + d, T the similarity that fits the mean face to the counted vertices, d the
-harmonic continuation of the counted vertices' own differences.
+Both act on the difference to the mean face, not on the face: p = T(mean) + d, T the similarity that fits the
+mean face to the map best. So smoothing blurs no nose and no eyelid, but a detail finer than it is the mean
+face's. The rim of neck and the skin between the lips, which no loss counts and so no network learns, take the
+harmonic continuation of d: they move along with what they border on.
 """
 
 import weakref
@@ -10,25 +11,30 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from facet.geometry import similarity
 
+# Standard deviation of the smoothing, share of the map's side: two texels at 128.
+SMOOTHING = 1 / 64
 # Least share of counted texels that a vertex is read from, by bilinear weight; only they are read.
 COUNTED = 0.05
 
 
 @dataclass(frozen=True)
 class Rim:
-    """What continues a face model's counted vertices, at one size of the position map.
+    """What of a face model is needed here, at one size of the position map.
 
     Attributes:
         counted: (S, S) bool, texels that the loss counts.
+        mean: (S², 3) mean face at the texels, float64.
         triangle: (S²,) the triangle of each texel's centre; corners: (S², 3) its barycentric coordinates.
         neighbours: (V, V) scipy matrix, 1 where an edge joins two vertices.
     """
 
     counted: Tensor
+    mean: Tensor
     triangle: Tensor
     corners: Tensor
     neighbours: object
@@ -37,12 +43,13 @@ class Rim:
 _rims: dict[tuple[int, int], Rim] = {}
 
 
-def complete(position_map: Tensor, face) -> tuple[Tensor, Tensor]:
-    """Vertices of a position map, and the map, both with the uncounted parts continued.
+def complete(position_map: Tensor, face, *, smoothing: float = SMOOTHING) -> tuple[Tensor, Tensor]:
+    """Vertices of a position map and the map itself, both smoothed and continued.
 
     Args:
         position_map: (3, S, S), image frame.
-        face: a face model.
+        face: a face model; one whose every vertex counts is read as it is.
+        smoothing: standard deviation of a Gaussian over the map, share of S; 0 is none.
 
     Returns:
         (V, 3) vertices and (3, S, S) map, in the map's frame.
@@ -54,18 +61,30 @@ def complete(position_map: Tensor, face) -> tuple[Tensor, Tensor]:
         return vertices_from_map(position_map[None], uv)[0], position_map
     rim = _rim(face, position_map.shape[-1])
     mask = rim.counted.to(position_map)
-    read = vertices_from_map(torch.cat((position_map * mask, mask[None]))[None], uv)[0]  # (V, 4)
+    texels = position_map.flatten(1).T[None].double()  # (1, S², 3)
+    fit = similarity(rim.mean[None], texels, mask.flatten()[None].double(), reflect=True)
+    base = fit.apply(rim.mean[None])[0].T.view_as(position_map).to(position_map)
+    difference = _smooth(position_map - base, mask, smoothing * len(mask))
+    read = vertices_from_map(torch.cat((difference * mask, mask[None]))[None], uv)[0]  # (V, 4)
     known = (read[:, 3] > COUNTED) & (face.weight > 0)
-    vertices = read[:, :3] / read[:, 3:].clamp(min=COUNTED)
-    mean = face.mean.to(vertices)
-    weights = known.to(torch.float64)
-    fit = similarity(mean[None].double(), vertices[None].double(), weights, reflect=True)
-    base = fit.apply(mean[None].double())[0]
-    difference = _harmonic((vertices - base).cpu().numpy(), known.cpu().numpy(), rim.neighbours)
-    vertices = torch.where(known[:, None], vertices, (base + torch.from_numpy(difference).to(base)).float())
-    triangles = face.triangles[rim.triangle]
-    texels = (vertices[triangles] * rim.corners[..., None]).sum(dim=1).T.view_as(position_map)
-    return vertices, torch.where(rim.counted, position_map, texels)
+    at_vertices = read[:, :3] / read[:, 3:].clamp(min=COUNTED)
+    moved = _harmonic(at_vertices.cpu().numpy(), known.cpu().numpy(), rim.neighbours)
+    at_vertices = torch.where(known[:, None], at_vertices, torch.from_numpy(moved).to(at_vertices))
+    vertices = fit.apply(face.mean[None].double())[0].to(position_map) + at_vertices
+    continued = (at_vertices[face.triangles[rim.triangle]] * rim.corners[..., None]).sum(dim=1)  # (S², 3)
+    return vertices, base + torch.where(rim.counted, difference, continued.T.view_as(base))
+
+
+def _smooth(values: Tensor, mask: Tensor, deviation: float) -> Tensor:
+    """(C, S, S) Gaussian means over the texels of a mask (S, S): nothing leaks in from outside of it."""
+    if deviation <= 0:
+        return values
+    reach = int(np.ceil(3 * deviation))
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2).to(values)
+    planes = torch.cat((values * mask, mask[None]))[:, None]  # (C + 1, 1, S, S)
+    planes = F.conv2d(planes, line.view(1, 1, -1, 1), padding=(reach, 0))
+    planes = F.conv2d(planes, line.view(1, 1, 1, -1), padding=(0, reach))[:, 0]
+    return planes[:-1] / planes[-1:].clamp(min=1e-6)
 
 
 def _harmonic(values: np.ndarray, known: np.ndarray, neighbours) -> np.ndarray:
@@ -97,9 +116,10 @@ def _make_rim(face, size: int) -> Rim:
     from facet.face_model.position_map import texel_lookup
 
     triangle, corners = texel_lookup(face, size)
+    mean = (face.mean[face.triangles[triangle]] * corners[..., None]).sum(dim=1).double()
     pairs = face.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).cpu().numpy()
     start, end = np.concatenate((pairs, pairs[:, ::-1])).T
     count = len(face.mean)
     neighbours = coo_matrix((np.ones(len(start)), (start, end)), shape=(count, count)).tocsr()
     neighbours.data[:] = 1.0  # an inner edge was counted by both of its triangles
-    return Rim(face.uv_weight(size) > 0, triangle, corners, neighbours)
+    return Rim(face.uv_weight(size) > 0, mean, triangle, corners, neighbours)

@@ -182,14 +182,20 @@ def _face_model(device: str):
 
 
 def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
-    """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop."""
+    """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop.
+
+    The network is asked twice, the second time with mirrored photos, and its answers are averaged.
+    """
     from facet.networks import predict
 
     size, device = network.image_size, next(network.parameters()).device
     matrices = [crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size) for view in views]
     crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
-    position_map = predict(network, torch.cat(crops, dim=1).to(device))[0]
-    return position_map, matrices[0][0].to(device)
+    images = torch.cat(crops, dim=1).to(device)
+    straight, mirrored = predict(network, torch.cat((images, images.flip(3))))
+    mirrored = mirrored.flip(2)  # the mirrored person's left half of the map is our right one
+    mirrored = torch.stack((size - 1 - mirrored[0], mirrored[1], mirrored[2]))
+    return (straight + mirrored) / 2, matrices[0][0].to(device)
 
 
 def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
