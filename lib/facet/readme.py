@@ -59,7 +59,8 @@ def notebooks(profile: str) -> str:
     rows = []
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
         heading, text = jobs.title(path)
-        seconds = entries.get(path.stem, {}).get("total_seconds")
+        entry = entries.get(path.stem, {})
+        seconds = entry.get("total_seconds", entry.get("seconds"))
         bold = re.match(r"\*\*(.+?)\*\*", text)
         question = bold.group(1) if bold else text.split(". ")[0]
         link = f"[{heading}](notebooks/{path.name})"
