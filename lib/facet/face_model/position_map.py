@@ -95,9 +95,12 @@ def texel_lookup(model: FaceModel, size: int) -> tuple[Tensor, Tensor]:
     weights = weights / area[:, None]
     score = weights.amin(dim=1)
     texel = i * size + j
-    order = torch.argsort(score, stable=True)  # the best-placed triangle is written last
-    best = torch.zeros(size**2, dtype=torch.long, device=uv.device)
-    best[texel[order]] = order
+    order = torch.argsort(score, stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=uv.device))
+    # the best-placed triangle wins; plain indexed writes of repeated texels land in any order on two threads
+    best = order[
+        torch.zeros(size**2, dtype=torch.long, device=uv.device).scatter_reduce_(0, texel, rank, "amax")
+    ]
     if score[best].min() < -1e-6 or len(texel.unique()) != size**2:
         raise ValueError("a texel lies in no triangle: the UV layout does not tile the unit square.")
     chosen = weights[best].clamp(0, 1)

@@ -78,23 +78,45 @@ class SameTransposedConv2d(nn.ConvTranspose2d):
 
 
 def initialise(network: nn.Module) -> None:
-    """Glorot-uniform weights and zero biases, as Keras and TensorFlow-slim start the papers' networks.
-
-    One guard beside: without batch norm, a filter with a negative sum is often dead everywhere on the ReLU
-    outputs before it, and a decoder whose three last channels are dead learns nothing. In the three-channel
-    layers before the last, such filters change their sign (the distribution is symmetric).
-    """
-    narrow = []
+    """Glorot-uniform weights and zero biases, as Keras and TensorFlow-slim start the papers' networks."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-            if isinstance(layer, nn.ConvTranspose2d) and layer.out_channels == 3:
-                narrow.append(layer.weight)  # (in, 3, 4, 4)
-    with torch.no_grad():
-        for weight in narrow[:-1]:
-            weight.mul_(torch.where(weight.sum((0, 2, 3)) < 0, -1.0, 1.0)[:, None, None])
+
+
+@torch.no_grad()
+def start_linear(decoder: nn.Module) -> None:
+    """Start a decoder without batch norm as one linear map, up-sampled bilinearly ("looks linear").
+
+    From Glorot's weights seventeen layers of ReLU answer every photo alike, and training stays at the mean
+    face for thousands of steps. Here filters come in pairs (w, -w), and the next layer takes the difference
+    of a pair: relu(x) - relu(-x) = x (Balduzzi et al. 2017), w orthogonal over channels, in space bilinear
+    or one tap. The three-channel layers, which a few negative sums would silence for good, start as the
+    identity around +1.
+    """
+    layers = [layer for layer in decoder.modules() if isinstance(layer, nn.ConvTranspose2d)]
+    *paired, first, second, last = layers
+    for index, layer in enumerate((*paired, first)):
+        halves = 1 if index == 0 else 2  # the encoder's output is no pair
+        wanted = layer.out_channels if layer is first else layer.out_channels // 2
+        weight = layer.weight.new_empty(layer.in_channels // halves, wanted)
+        nn.init.orthogonal_(weight, gain=math.sqrt(max(1.0, len(weight) / wanted)))
+        if index:
+            weight = torch.cat((weight, -weight))
+        weight = 0.3 * weight if layer is first else torch.cat((weight, -weight), dim=1)
+        layer.weight.copy_(weight[:, :, None, None] * _interpolation(layer.stride[0]).to(weight))
+    for layer in (second, last):
+        layer.weight.copy_(torch.eye(3)[:, :, None, None] * _interpolation(1))
+    first.bias.fill_(1.0)
+    last.bias.fill_(-1.0)
+
+
+def _interpolation(stride: int) -> Tensor:
+    """(4, 4) kernel of an interpolating transposed convolution: bilinear at stride 2, one tap at stride 1."""
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25] if stride == 2 else [0.0, 1.0, 0.0, 0.0])
+    return torch.outer(line, line)
 
 
 class Decoder(nn.Sequential):

@@ -7,7 +7,15 @@ with biases and without batch norm. `mobile` is the same network on one photo.
 
 from torch import Tensor, nn
 
-from facet.networks.blocks import Decoder, SameConv2d, batch_norm, check_image_size, initialise, scaled
+from facet.networks.blocks import (
+    Decoder,
+    SameConv2d,
+    batch_norm,
+    check_image_size,
+    initialise,
+    scaled,
+    start_linear,
+)
 from facet.networks.registry import register
 
 # MobileNetV2 (Sandler et al. 2018, table 2): expansion, channels, repeats, first stride.
@@ -60,6 +68,16 @@ class MobileEncoderDecoder(nn.Module):
         self.encoder = nn.Sequential(*layers, *convolution(channels, head, 1))
         self.decoder = Decoder(head, width, normalised=False, squash=nn.Sigmoid())
         initialise(self)
+        self._start()
+
+    def _start(self) -> None:
+        """A decoder that starts linear; blocks that start as their identity (Goyal et al. 2017)."""
+        start_linear(self.decoder)
+        for module in self.encoder.modules():
+            if isinstance(module, SameConv2d) and module.groups > 1:
+                nn.init.kaiming_normal_(module.weight)
+            if isinstance(module, InvertedResidual) and module.identity:
+                nn.init.zeros_(module.body[-1].weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3 * views, S, S) RGB in [0, 1], front photo first -> (B, 3, S, S) in [0, 1]."""
