@@ -17,7 +17,7 @@ from facet.networks import (
     systems_table,
     to_pixels,
 )
-from facet.networks.blocks import Decoder, SameConv2d, SameTransposedConv2d, scaled
+from facet.networks.blocks import Decoder, SameConv2d, SameTransposedConv2d, scaled, start_linear
 from facet.networks.registry import register
 
 
@@ -158,6 +158,40 @@ def test_no_start_is_dead(name, seed):
             output[:, channel].sum(), network.encoder[0].weight, retain_graph=True
         )
         assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("width", [0.25, 0.3, 1.0])
+def test_a_decoder_without_batch_norm_starts_linear(width):
+    """Superposition holds, a constant stays one far from the border, and seventeen layers lose nothing."""
+    decoder = Decoder(scaled(512, width), width, normalised=False, squash=None)
+    start_linear(decoder)
+    inputs = decoder[0].in_channels
+    first, second = 0.05 * torch.rand(2, 4, inputs, 4, 4, generator=generator())
+    with torch.no_grad():
+        both, none = decoder(first + second), decoder(torch.zeros_like(first))
+        torch.testing.assert_close(both, decoder(first) + decoder(second), atol=1e-5, rtol=0)
+        flat = decoder(first[:, :, :1, :1].expand(-1, -1, 4, 4))[:, :, 48:80, 48:80]
+        spread = decoder(first).std() / first.std()
+    assert (none == 0).all()
+    torch.testing.assert_close(flat, flat[:, :, :1, :1].expand_as(flat), atol=1e-5, rtol=0)
+    assert 0.1 < spread < 30
+
+
+def test_a_decoder_with_batch_norm_starts_open():
+    """Nearly everything passes its three-channel layers: the last batch norm sees what the first one made."""
+    decoder = build("prn", image_size=64, width=0.3).decoder
+    *_, first, second, last, squash = [m for m in decoder if not isinstance(m, nn.ConvTranspose2d | nn.ReLU)]
+    seen = {}
+    for layer in (first, last):
+        layer.register_forward_hook(lambda layer, _, out: seen.__setitem__(layer, out.clone()))
+    with torch.no_grad():
+        decoder(torch.rand(8, decoder[0].in_channels, 2, 2, generator=generator()))
+    made, said = (seen[layer].flatten(2) for layer in (first, last))
+    for channel in range(3):
+        pair = torch.stack((made[:, channel].flatten(), said[:, channel].flatten()))
+        assert torch.corrcoef(pair)[0, 1] > 0.98
+    assert isinstance(squash, nn.Sigmoid)
+    assert second.bias.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_seed_gives_the_same_network_and_leaves_the_global_generator_alone():

@@ -87,6 +87,21 @@ def initialise(network: nn.Module) -> None:
 
 
 @torch.no_grad()
+def start_open(decoder: nn.Module) -> None:
+    """Let the three-channel layers of a decoder with batch norm start as the identity, mostly above 0.
+
+    Three ReLU in a row on three channels around 0 each cut half of what the whole network has to say.
+    """
+    layers = list(decoder.modules())
+    narrow = [k for k, m in enumerate(layers) if isinstance(m, nn.ConvTranspose2d) and m.out_channels == 3]
+    for k in narrow[1:]:
+        layers[k].weight.copy_(torch.eye(3)[:, :, None, None] * _interpolation(1))
+    for k in narrow[:-1]:  # the batch norm after it
+        layers[k + 1].weight.fill_(0.5)
+        layers[k + 1].bias.fill_(1.0)
+
+
+@torch.no_grad()
 def start_linear(decoder: nn.Module) -> None:
     """Start a decoder without batch norm as one linear map, up-sampled bilinearly ("looks linear").
 
@@ -98,6 +113,8 @@ def start_linear(decoder: nn.Module) -> None:
     """
     layers = [layer for layer in decoder.modules() if isinstance(layer, nn.ConvTranspose2d)]
     *paired, first, second, last = layers
+    for layer in layers:
+        layer.bias.zero_()
     for index, layer in enumerate((*paired, first)):
         halves = 1 if index == 0 else 2  # the encoder's output is no pair
         wanted = layer.out_channels if layer is first else layer.out_channels // 2

@@ -7,7 +7,15 @@ convolution but a block's last and its shortcut, one batch norm after each sum, 
 
 from torch import Tensor, nn
 
-from facet.networks.blocks import Decoder, SameConv2d, batch_norm, check_image_size, initialise, scaled
+from facet.networks.blocks import (
+    Decoder,
+    SameConv2d,
+    batch_norm,
+    check_image_size,
+    initialise,
+    scaled,
+    start_open,
+)
 from facet.networks.registry import register
 
 # (filters, stride) of the ten residual blocks.
@@ -62,6 +70,7 @@ class PRN(nn.Module):
         self.encoder = nn.Sequential(*layers)
         self.decoder = Decoder(channels, width, normalised=True, squash=endings[squash])
         initialise(self)
+        start_open(self.decoder)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in [0, 1] -> (B, 3, S, S) position map in the network's range."""

