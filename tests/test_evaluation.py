@@ -190,6 +190,13 @@ def test_icp_error_finds_the_same_surface_with_other_vertices():
     assert found.alignment.scale.item() == pytest.approx(2, rel=0.01)
 
 
+def test_icp_of_noise_does_not_shrink_to_a_point():
+    target, _, _ = face_like()
+    noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    start = geometry.similarity(noise[None, :68], target[None, :68])
+    assert torch.equal(evaluation.icp(noise, target, start).scale, start.scale)
+
+
 def test_icp_flatters_the_exact_error(model):
     frame = evaluation.evaluate(
         evaluation.MeanFaceTruePose(model), make_samples(model, 2), model, test_set="tiny", icp=True

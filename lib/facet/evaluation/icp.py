@@ -15,6 +15,10 @@ from torch import Tensor
 
 from facet.geometry import Similarity, similarity
 
+# Least spread of the moved points, share of the target's. The least-squares scale of noise is too small, step
+# after step, until all points meet in one.
+LEAST_SPREAD = 0.1
+
 
 @dataclass(frozen=True)
 class IcpError:
@@ -85,6 +89,8 @@ def icp(
 ) -> Similarity:
     """Point-to-point ICP (Besl & McKay 1992) with scale.
 
+    What is mostly noise would shrink to a point this way; then the start is returned.
+
     Args:
         source: (N, 3) moved points.
         target: (M, 3) fixed points.
@@ -113,7 +119,14 @@ def icp(
             current = similarity(source[None], matched[None])
         else:
             current = _then(current, similarity(moved[None], matched[None], scale=False))
-    return current if current is not None else _identity()
+    collapsed = current is not None and current.scale * _spread(source) < LEAST_SPREAD * _spread(target)
+    if current is None or collapsed:
+        return start if start is not None else _identity()
+    return current
+
+
+def _spread(points: Tensor) -> Tensor:
+    return (points - points.mean(dim=0)).square().sum(dim=1).mean().sqrt()
 
 
 def surface_distance(points: Tensor, vertices: Tensor, triangles: Tensor) -> Tensor:
