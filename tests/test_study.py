@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from facet import evaluation
+from facet.crop import crop_image, lift
 from facet.evaluation import study, tables
+from facet.geometry import transform_points
 from facet.networks import build
 
 SIZE = 64
@@ -116,6 +118,32 @@ def test_controls_change_the_side_photo_and_nothing_else():
 def test_an_unknown_side_is_refused():
     with pytest.raises(ValueError, match="'left' is not one of"):
         study._shown(study.System("twoview", network=SimpleNamespace(views=2), side="left"), people(), 0, 0)
+
+
+# Bare maps and smoothed ones.
+
+
+@pytest.mark.assets
+def test_smoothed_is_what_reconstruct_gives():
+    from facet.face_model import load
+    from facet.reconstruction import View, ask_twice, reconstruct_views, vertices_of_crops
+
+    model, network = load(), build("prn", image_size=SIZE, width=0.1).eval()
+    photo = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    face = reconstruct_views([View("noise", photo, np.array([12.0, 10.0, 50.0, 52.0]), True)], network, model)
+    crop = crop_image(photo, torch.from_numpy(face.crop)[None], SIZE)
+    found = vertices_of_crops(network, crop, model)
+    inside = transform_points(
+        lift(torch.from_numpy(face.crop)[None]).float(), torch.from_numpy(face.vertices)
+    )
+    torch.testing.assert_close(found, inside.view_as(found), atol=2e-3, rtol=0)
+    system = study.smoothed(study.System("prn", "all-poses", network))
+    assert system.label == "prn all-poses smoothed"
+    torch.testing.assert_close(system.predictor(model, SIZE)(crop), found)
+    mirrored = ask_twice(network, crop.flip(3)).flip(3)
+    x, y, z = mirrored.unbind(dim=1)
+    back = torch.stack((SIZE - 1 - x, y, z), dim=1)
+    torch.testing.assert_close(back, ask_twice(network, crop), atol=1e-3, rtol=0)
 
 
 # On the frozen set.

@@ -113,16 +113,26 @@ def mean_face_rows(samples: Iterable[Mapping], model, *, test_set: str, **option
     )
 
 
-def position_map_predictor(network, model) -> Callable[[Tensor], Tensor]:
+def position_map_predictor(network, model, *, smooth: bool = False) -> Callable[[Tensor], Tensor]:
     """A predictor from a position-map network in eval mode: photos → map → vertices at the model's UV.
 
     A network of one view gets the first three channels of a pair, the front photo.
+
+    Args:
+        network: gives position maps over the UV of `model`.
+        model: the face model.
+        smooth: False reads the bare map; True does what `facet.reconstruct` does: the mean of the answers to
+            the photos and to their mirrors, smoothed against the mean face.
     """
     from facet.face_model import vertices_from_map
     from facet.networks import predict
+    from facet.reconstruction import vertices_of_crops
 
     def predict_vertices(images: Tensor) -> Tensor:
-        position_map = predict(network, images[:, : 3 * network.views])
+        images = images[:, : 3 * network.views]
+        if smooth:
+            return vertices_of_crops(network, images, model)
+        position_map = predict(network, images)
         return vertices_from_map(position_map, model.uv.to(position_map.device))
 
     predict_vertices.name = network.name

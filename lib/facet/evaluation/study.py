@@ -8,7 +8,7 @@ compared sample by sample. Results do not depend on the number of processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +39,7 @@ class System:
         network: in eval mode, or None.
         samples: training images that it has seen.
         weights: the file that they came from, or None.
+        smooth: read as `facet.reconstruct` does, see :func:`position_map_predictor`; False is the bare map.
         side: which side photo a system of two photos is shown: "own", "another's" (of the next person, turned
             the same way) or "none" (mid grey). The last two are controls: does it look at the side photo?
     """
@@ -48,6 +49,7 @@ class System:
     network: nn.Module | None = None
     samples: int = 0
     weights: Path | None = None
+    smooth: bool = False
     side: str = "own"
 
     @property
@@ -63,8 +65,13 @@ class System:
     def predictor(self, model: FaceModel, image_size: int) -> Callable[..., Tensor]:
         """What `evaluate` calls."""
         if self.network is not None:
-            return position_map_predictor(self.network, model)
+            return position_map_predictor(self.network, model, smooth=self.smooth)
         return MeanFace(model, image_size) if self.name == "mean-face" else MeanFaceTruePose(model)
+
+
+def smoothed(system: System) -> System:
+    """The same network, read as `facet.reconstruct` does; "smoothed" joins its variant."""
+    return replace(system, smooth=True, variant=f"{system.variant} smoothed".strip())
 
 
 def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **options) -> list[System]:

@@ -1,7 +1,14 @@
 """Reconstruction: from photographs to a face in 3D, in files and in viewers."""
 
 from facet.reconstruction.detect import Face, FaceNotFoundError, find_face, find_faces
-from facet.reconstruction.pipeline import View, head_pose, reconstruct, reconstruct_views
+from facet.reconstruction.pipeline import (
+    View,
+    ask_twice,
+    head_pose,
+    reconstruct,
+    reconstruct_views,
+    vertices_of_crops,
+)
 from facet.reconstruction.result import Pose, Reconstruction
 
 __all__ = [
@@ -10,9 +17,11 @@ __all__ = [
     "Pose",
     "Reconstruction",
     "View",
+    "ask_twice",
     "find_face",
     "find_faces",
     "head_pose",
     "reconstruct",
     "reconstruct_views",
+    "vertices_of_crops",
 ]

@@ -98,6 +98,21 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
     )
 
 
+def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
+    """(B, 3, S, S) maps of (B, C, S, S) crops: the mean of the answers to them and to their mirror images."""
+    from facet.networks import predict
+
+    straight, mirrored = predict(network, torch.cat((images, images.flip(3)))).chunk(2)
+    mirrored = mirrored.flip(3)  # the mirrored person's left half of the map is our right one
+    x, y, z = mirrored.unbind(dim=1)
+    return (straight + torch.stack((images.shape[3] - 1 - x, y, z), dim=1)) / 2
+
+
+def vertices_of_crops(network: nn.Module, images: Tensor, face) -> Tensor:
+    """(B, V, 3) vertices of (B, C, S, S) crops, in their pixels: what :func:`reconstruct` makes of them."""
+    return torch.stack([complete(found, face)[0] for found in ask_twice(network, images)])
+
+
 def head_pose(vertices: Tensor, face) -> Pose:
     """Yaw, pitch, roll of (V, 3) image-frame vertices, from the similarity of the mean face to them."""
     weight = (face.weight > 0).to(torch.float64)  # the rim of neck moves with the neck
@@ -182,20 +197,11 @@ def _face_model(device: str):
 
 
 def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
-    """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop.
-
-    The network is asked twice, the second time with mirrored photos, and its answers are averaged.
-    """
-    from facet.networks import predict
-
+    """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop."""
     size, device = network.image_size, next(network.parameters()).device
     matrices = [crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size) for view in views]
     crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
-    images = torch.cat(crops, dim=1).to(device)
-    straight, mirrored = predict(network, torch.cat((images, images.flip(3))))
-    mirrored = mirrored.flip(2)  # the mirrored person's left half of the map is our right one
-    mirrored = torch.stack((size - 1 - mirrored[0], mirrored[1], mirrored[2]))
-    return (straight + mirrored) / 2, matrices[0][0].to(device)
+    return ask_twice(network, torch.cat(crops, dim=1).to(device))[0], matrices[0][0].to(device)
 
 
 def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
