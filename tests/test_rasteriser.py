@@ -406,3 +406,37 @@ def test_the_gpu_sees_the_same():
     assert torch.equal(there.triangle, again.triangle)
     assert torch.equal(there.barycentrics, again.barycentrics)
     assert (here.triangle == there.triangle.cpu()).double().mean() > 0.9999
+
+
+# Other triangles in each image.
+
+
+def test_triangles_of_each_image_are_those_of_separate_calls():
+    vertices, triangles = random_soup(3, batch=3)
+    count = len(triangles)
+    own = torch.stack([triangles.roll(7 * b, dims=0) for b in range(3)])
+    own[1, 30:] = 0  # padding
+    fragments = rasterise(vertices, own, 32, cull_backfaces=False)
+    colours = torch.rand(3, count, 3, 2)
+    shown = interpolate(fragments, own, corner_attributes=colours)
+    for b in range(3):
+        kept = own[b, :30] if b == 1 else own[b]
+        alone = rasterise(vertices[b : b + 1], kept, 32, cull_backfaces=False)
+        assert torch.equal(fragments.triangle[b], alone.triangle[0])
+        assert torch.equal(fragments.barycentrics[b], alone.barycentrics[0])
+        expected = interpolate(alone, kept, corner_attributes=colours[b, : len(kept)])
+        torch.testing.assert_close(shown[b], expected[0])
+        places = interpolate(fragments, own, vertices)[b]
+        torch.testing.assert_close(places, interpolate(alone, kept, vertices[b : b + 1])[0])
+
+
+def test_the_first_triangles_alone_can_be_one_sided():
+    vertices, triangles = random_soup(4, batch=1)
+    corners = vertices[0, triangles]
+    a, b, c = corners[..., :2].unbind(1)
+    front = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) < 0
+    seen = rasterise(vertices, triangles, 32, cull_backfaces=20).triangle
+    shown = seen[seen >= 0].unique()
+    assert front[shown[shown < 20]].all()
+    kept = torch.where((front | (torch.arange(len(triangles)) >= 20))[:, None], triangles, 0)
+    assert torch.equal(seen, rasterise(vertices, kept, 32, cull_backfaces=False).triangle)

@@ -66,8 +66,8 @@ def test_what_decides_the_weights_is_in_the_hash(change):
 
 def test_generation_and_face_model_are_in_the_hash(monkeypatch):
     before = configuration_hash(recipes.recipe("prn", PROFILE).configuration())
-    monkeypatch.setattr(recipes, "GENERATION", -1)
-    pictures = configuration_hash(recipes.recipe("prn", PROFILE).configuration())
+    other = PROFILE.with_(options={**PROFILE.options, "generation": 2})
+    pictures = configuration_hash(recipes.recipe("prn", other).configuration())
     monkeypatch.setattr(recipes.face_files, "VERSION", "other")
     shapes = configuration_hash(recipes.recipe("prn", PROFILE).configuration())
     assert len({before, pictures, shapes}) == 3

@@ -39,7 +39,7 @@ def test_photographs_are_seeded_and_hold_what_is_fixed(subjects):
 
 
 def test_every_stored_parameter_is_explained(subjects):
-    _, views = draw_shard(tiny(), 0, studio().model)
+    _, views = draw_shard(tiny(), 0, studio())
     rows = session.parameter_rows(subjects, views)
     named = [row["name"] for row in rows]
     assert named == [*Subjects.__dataclass_fields__, *Views.__dataclass_fields__]

@@ -363,5 +363,5 @@ def test_painted_skins_stand_in_where_npm_is_absent(model, tmp_path, monkeypatch
 
 
 def test_draws_are_a_function_of_description_and_shard(model):
-    one, two = (draw_shard(tiny_people.tiny(), 3, model)[1] for _ in range(2))
+    one, two = (draw_shard(tiny_people.tiny(), 3, tiny_people.studio())[1] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.state("").values(), two.state("").values(), strict=True))

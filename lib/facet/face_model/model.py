@@ -96,7 +96,11 @@ class FaceModel:
 
     def blend_head(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
         """(B, Vh, 3) whole heads for rendering: level 1 of the same limit surface as `blend`."""
-        return self._limit(self.head_matrix, self.coarse(alpha_id, alpha_exp))
+        return self.head_of(self.coarse(alpha_id, alpha_exp))
+
+    def head_of(self, coarse: Tensor) -> Tensor:
+        """(B, Vh, C) values at the head's vertices of (B, Vc, C) values at the coarse head's."""
+        return self._limit(self.head_matrix, coarse)
 
     def blend_both(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(`blend`, `blend_head`) at the price of one blend."""
@@ -123,9 +127,9 @@ class FaceModel:
 
     @staticmethod
     def _limit(matrix: Tensor, coarse: Tensor) -> Tensor:
-        batch, count, _ = coarse.shape
-        fine = torch.sparse.mm(matrix, coarse.permute(1, 0, 2).reshape(count, batch * 3))
-        return fine.view(-1, batch, 3).permute(1, 0, 2).contiguous()
+        batch, count, channels = coarse.shape
+        fine = torch.sparse.mm(matrix, coarse.permute(1, 0, 2).reshape(count, batch * channels))
+        return fine.view(-1, batch, channels).permute(1, 0, 2).contiguous()
 
 
 def load(device: str | torch.device = "cpu", path: str | Path | None = None) -> FaceModel:

@@ -6,7 +6,7 @@ from torch import Tensor
 from facet.face_model import FaceModel, sampler
 from facet.geometry import model_to_image, transform_points
 from facet.rendering.compare import _best
-from facet.rendering.rasteriser import map_from_mesh
+from facet.rendering.interpolation import map_from_mesh
 
 
 def compare_maps(

@@ -1,4 +1,4 @@
-"""A batched z-buffer rasteriser in plain PyTorch, and what one does with its fragments.
+"""A batched z-buffer rasteriser in plain PyTorch.
 
 Image frame: pixels, pixel centres at integers, x right, y down, z toward the camera (larger is nearer).
 Triangles are counter-clockwise seen from outside in the (right-handed) model frame. The similarity into the
@@ -12,25 +12,12 @@ on CUDA: the winner is the largest of integer keys, whatever the order they arri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-
-from facet.rendering.normals import vertex_normals
-
-__all__ = [
-    "Candidates",
-    "Fragments",
-    "downsample",
-    "interpolate",
-    "map_from_mesh",
-    "rasterise",
-    "vertex_normals",
-]
 
 # Work is cut into pieces of so many elements: small ones stay in a CPU's cache, large ones fill a GPU.
 _CORNER_PIECE = {"cpu": 1 << 18, "cuda": 1 << 25}
@@ -86,7 +73,7 @@ def rasterise(
     size: int | tuple[int, int],
     *,
     inverse_depth_w: Tensor | None = None,
-    cull_backfaces: bool = True,
+    cull_backfaces: bool | int = True,
     accept: Callable[[Candidates], Tensor] | None = None,
 ) -> Fragments:
     """The nearest triangle at each pixel centre.
@@ -99,10 +86,12 @@ def rasterise(
 
     Args:
         vertices: (B, V, 3) float, image frame.
-        triangles: (F, 3) int64, counter-clockwise seen from outside in the model frame.
+        triangles: (F, 3) int64, counter-clockwise seen from outside in the model frame; or (B, F, 3), other
+            ones in each image, padded with triangles without area such as (0, 0, 0).
         size: H = W, or (H, W).
         inverse_depth_w: (B, V) or (1, V), 1/w of each vertex for perspective-correct barycentrics and depth.
-        cull_backfaces: leave out triangles that face away.
+        cull_backfaces: leave out triangles that face away; a number leaves out those of so many first
+            triangles only, and the others are seen from both sides.
         accept: gets the `Candidates` of a piece of work and returns (N,) bool; False lets what lies behind
             through.
 
@@ -128,8 +117,10 @@ def _check(
 ) -> None:
     if vertices.ndim != 3 or vertices.shape[2] != 3 or not vertices.is_floating_point():
         raise ValueError(f"vertices must be a float (B, V, 3), not {vertices.dtype} {tuple(vertices.shape)}")
-    if triangles.ndim != 2 or triangles.shape[1] != 3 or triangles.dtype != torch.int64:
+    if triangles.ndim not in (2, 3) or triangles.shape[-1] != 3 or triangles.dtype != torch.int64:
         raise ValueError(f"triangles must be an int64 (F, 3), not {triangles.dtype} {tuple(triangles.shape)}")
+    if triangles.ndim == 3 and len(triangles) != len(vertices):
+        raise ValueError(f"{len(triangles)} sets of triangles do not fit {len(vertices)} images")
     if height < 1 or width < 1:
         raise ValueError(f"the image must have pixels, not {height} x {width}")
     if inverse_depth_w is not None:
@@ -147,31 +138,37 @@ class _Scene:
     height: int
     width: int
     inverse_depth_w: Tensor | None
-    cull_backfaces: bool
+    cull_backfaces: bool | int
     accept: Callable[[Candidates], Tensor] | None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all images have the same triangles."""
+        return self.triangles.ndim == 2
 
     def paint(self) -> Tensor:
         """(B·H·W,) int64 keys: depth in the high half, complement of the triangle's index in the low half."""
         batch, count = self.vertices.shape[:2]
-        faces = len(self.triangles)
+        faces = self.triangles.shape[-2]
         x, y, self.z = (self.vertices[..., axis].contiguous() for axis in range(3))
         keys = torch.full((batch * self.height * self.width,), _EMPTY, device=x.device)
-        corners = self.triangles.t().reshape(-1)
         device = "cuda" if x.is_cuda else "cpu"
         images = max(1, _CORNER_PIECE[device] // max(faces, 1))
         for first in range(0, batch if faces and count else 0, images):
-            boxes = self._boxes(x[first : first + images], y[first : first + images], corners)
+            some = slice(first, first + images)
+            boxes = self._boxes(x[some], y[some], self.triangles if self.shared else self.triangles[some])
             boxes = self._facing(x, y, first, *boxes)
-            counts = boxes[-1]
+            counts = boxes[5]
             for piece in _pieces(counts, _CANDIDATE_PIECE[device]):
                 self._paint_candidates(keys, *(part[piece] for part in boxes))
         return keys
 
-    def _boxes(self, x: Tensor, y: Tensor, corners: Tensor) -> tuple[Tensor, ...]:
+    def _boxes(self, x: Tensor, y: Tensor, triangles: Tensor) -> tuple[Tensor, ...]:
         """Flat index in (images, F), first and last pixel of triangles whose box holds a pixel centre."""
-        ranges = []
+        ranges, corners = [], triangles.mT.reshape(*triangles.shape[:-2], -1)  # (3 F,) or (images, 3 F)
         for coordinate, last in ((x, self.width - 1), (y, self.height - 1)):
-            a, b, c = coordinate.index_select(1, corners).view(len(x), 3, -1).unbind(1)
+            chosen = coordinate.index_select(1, corners) if self.shared else coordinate.gather(1, corners)
+            a, b, c = chosen.view(len(x), 3, -1).unbind(1)
             low = torch.minimum(torch.minimum(a, b), c).ceil_().clamp_(min=0)
             high = torch.maximum(torch.maximum(a, b), c).floor_().clamp_(max=last)
             ranges += [low.view(-1), high.view(-1)]
@@ -182,58 +179,78 @@ class _Scene:
     def _facing(
         self, x: Tensor, y: Tensor, first: int, index: Tensor, x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor
     ) -> tuple[Tensor, ...]:
-        """Drop what cannot be seen; return image, triangle, corners, x0, y0, box width, pixels in the box."""
-        faces, count = len(self.triangles), self.vertices.shape[1]
+        """Drop what cannot be seen; return image, triangle, x0, y0, box width, pixels in the box, corners.
+
+        Corners are twelve columns of numbers: x, y, z and 1/w of the first, the second and the third.
+        """
+        faces, count = self.triangles.shape[-2], self.vertices.shape[1]
         image = torch.div(index, faces, rounding_mode="floor")
         triangle = index - image * faces
         image = image + first
-        corners = self.triangles.index_select(0, triangle) + (image * count)[:, None]  # (N, 3)
+        corners = corner_rows(self.triangles, triangle, image, count)
         cx, cy = x.view(-1)[corners], y.view(-1)[corners]
         area = _doubled_area(cx, cy)
-        seen = area < 0 if self.cull_backfaces else area != 0
+        one_sided = faces if self.cull_backfaces is True else int(self.cull_backfaces)
+        seen = (area < 0) | ((area > 0) & (triangle >= one_sided))
         seen &= torch.isfinite(area)
+        tables = [cx, cy, self.z.view(-1)[corners]]
         if self.inverse_depth_w is not None:
-            seen &= (self.inverse_depth_w.reshape(-1)[corners] > 0).all(1)
+            tables.append(self.inverse_depth_w.reshape(-1)[corners])
+            seen &= (tables[-1] > 0).all(1)
         keep = seen.nonzero().squeeze(1)
         box_width = x1 - x0 + 1
-        parts = (image, triangle, corners, x0, y0, box_width, box_width * (y1 - y0 + 1))
-        return tuple(part.index_select(0, keep) for part in parts)
+        parts = (image, triangle, x0, y0, box_width, box_width * (y1 - y0 + 1))
+        columns = [table[:, corner] for table in tables for corner in range(3)]
+        return tuple(part.index_select(0, keep) for part in (*parts, *columns))
 
     def _paint_candidates(
         self,
         keys: Tensor,
         image: Tensor,
         triangle: Tensor,
-        corners: Tensor,
         x0: Tensor,
         y0: Tensor,
         box_width: Tensor,
         counts: Tensor,
+        *corners: Tensor,
     ) -> None:
         """Test every pixel centre of every box and keep the nearest triangle in `keys`."""
         which = torch.repeat_interleave(counts)  # (N,) position in the boxes
-        within = torch.arange(len(which), device=keys.device) - (counts.cumsum(0) - counts).index_select(
-            0, which
-        )
+        starts = (counts.cumsum(0) - counts).index_select(0, which)
+        within = torch.arange(len(which), device=keys.device) - starts
         wide = box_width.index_select(0, which)
-        down = torch.div(within, wide, rounding_mode="floor")
+        down = ((within + 0.5) / wide.double()).to(torch.int64)  # faster than the division of integers
         column = x0.index_select(0, which) + within - down * wide
         row = y0.index_select(0, which) + down
-        corners = corners.index_select(0, which)
-        flat = self.vertices.view(-1, 3) if self.vertices.is_contiguous() else self.vertices.reshape(-1, 3)
-        edges = _edge_functions(flat[:, :2], corners, column, row)
+        x = [part.index_select(0, which) - column for part in corners[:3]]
+        y = [part.index_select(0, which) - row for part in corners[3:6]]
+        edges = _edge_functions(x, y)
         inside = _inside(edges).nonzero().squeeze(1)
         which, column, row = (part.index_select(0, inside) for part in (which, column, row))
-        corners = corners.index_select(0, inside)
-        weights = _weights([edge.index_select(0, inside) for edge in edges], self.inverse_depth_w, corners)
+        z, w = corners[6:9], corners[9:]
+        weights = _weights(
+            [edge.index_select(0, inside) for edge in edges], [part.index_select(0, which) for part in w]
+        )
         image, triangle = image.index_select(0, which), triangle.index_select(0, which)
-        depth = (weights * self.z.view(-1)[corners]).sum(1)
+        depth = torch.stack([part.index_select(0, which) for part in z], 1).mul_(weights).sum(1)
         pixel = (image * self.height + row) * self.width + column
         key = _key(depth, triangle)
         if self.accept is not None:
-            accepted = self.accept(Candidates(image, triangle, row, column, weights)).nonzero().squeeze(1)
+            parts = (image, triangle, row, column, weights, pixel, key)
+            nearer = (key > keys.index_select(0, pixel)).nonzero().squeeze(1)  # asking costs more than this
+            *parts, pixel, key = (part.index_select(0, nearer) for part in parts)
+            accepted = self.accept(Candidates(*parts)).nonzero().squeeze(1)
             pixel, key = pixel.index_select(0, accepted), key.index_select(0, accepted)
         keys.scatter_reduce_(0, pixel, key, "amax")
+
+
+def corner_rows(triangles: Tensor, triangle: Tensor, image: Tensor, count: int) -> Tensor:
+    """(N, 3) rows of the flattened (B·V) vertices: corners of triangle (N,) in image (N,)."""
+    if triangles.ndim == 2:
+        chosen = triangles.index_select(0, triangle)
+    else:
+        chosen = triangles.reshape(-1, 3).index_select(0, triangle + image * triangles.shape[1])
+    return chosen + (image * count)[:, None]
 
 
 def _pieces(counts: Tensor, limit: int) -> list[slice]:
@@ -255,11 +272,13 @@ def _doubled_area(cx: Tensor, cy: Tensor) -> Tensor:
     return (cx[:, 1] - ax) * (cy[:, 2] - ay) - (cy[:, 1] - ay) * (cx[:, 2] - ax)
 
 
-def _edge_functions(points: Tensor, corners: Tensor, column: Tensor, row: Tensor) -> list[Tensor]:
-    """Three (N,) edge functions at pixel centres: twice the area of the part opposite to each corner."""
-    x = points[:, 0][corners] - column[:, None]
-    y = points[:, 1][corners] - row[:, None]
-    (ax, bx, cx), (ay, by, cy) = x.unbind(1), y.unbind(1)
+def _edge_functions(x: Sequence[Tensor], y: Sequence[Tensor]) -> list[Tensor]:
+    """Three (N,) edge functions: twice the area of the part opposite to each corner.
+
+    Args:
+        x, y: three (N,) each, the corners relative to the pixel centre.
+    """
+    (ax, bx, cx), (ay, by, cy) = x, y
     return [bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx]
 
 
@@ -270,11 +289,11 @@ def _inside(edges: list[Tensor]) -> Tensor:
     return ((low >= 0) & (high > 0)) | ((high <= 0) & (low < 0))
 
 
-def _weights(edges: list[Tensor], inverse_depth_w: Tensor | None, corners: Tensor) -> Tensor:
+def _weights(edges: Sequence[Tensor], inverse_depth_w: Sequence[Tensor]) -> Tensor:
     """(N, 3) barycentrics; with 1/w they are b_i/w_i over their sum (Blinn 1992), linear on the surface."""
-    weights = torch.stack(edges, 1)
-    if inverse_depth_w is not None:
-        weights = weights * inverse_depth_w.reshape(-1)[corners]
+    if inverse_depth_w:
+        edges = [edge * w for edge, w in zip(edges, inverse_depth_w, strict=True)]
+    weights = torch.stack(list(edges), 1)
     return weights / weights.sum(1, keepdim=True)
 
 
@@ -296,9 +315,13 @@ def _fragments(
     image = torch.div(covered, height * width, rounding_mode="floor")
     within = covered - image * (height * width)
     row = torch.div(within, width, rounding_mode="floor")
-    corners = triangles[triangle.view(-1).index_select(0, covered)] + (image * vertices.shape[1])[:, None]
+    seen = triangle.view(-1).index_select(0, covered)
+    corners = corner_rows(triangles, seen, image, vertices.shape[1])
     flat = vertices.reshape(-1, 3)
-    weights = _weights(_edge_functions(flat, corners, within - row * width, row), inverse_depth_w, corners)
+    column = within - row * width
+    x, y = flat[:, 0][corners] - column[:, None], flat[:, 1][corners] - row[:, None]
+    w = () if inverse_depth_w is None else inverse_depth_w.reshape(-1)[corners].unbind(1)
+    weights = _weights(_edge_functions(x.unbind(1), y.unbind(1)), w)
     depth = (weights * flat[:, 2][corners]).sum(1)
     shape = (*triangle.shape, 3)
     fragments.barycentrics = (
@@ -306,90 +329,3 @@ def _fragments(
     )
     fragments.depth = empty.index_copy(0, covered, depth).view(triangle.shape)
     return fragments
-
-
-def interpolate(
-    fragments: Fragments,
-    triangles: Tensor,
-    attributes: Tensor | None = None,
-    *,
-    corner_attributes: Tensor | None = None,
-) -> Tensor:
-    """Attributes at each pixel: Σ b_i a_i over the corners of its triangle, 0 where the image is empty.
-
-    Args:
-        triangles: (F, 3), those of `rasterise`.
-        attributes: (B, V, C) or (1, V, C), one value a vertex.
-        corner_attributes: (F, 3, C) instead, one value a corner, for texture coordinates with seams.
-
-    Returns:
-        (B, H, W, C).
-
-    Raises:
-        ValueError: not exactly one of the two kinds of attributes is given, or a batch does not fit.
-    """
-    values = interpolate_covered(fragments, triangles, attributes, corner_attributes=corner_attributes)
-    return spread(values, fragments)
-
-
-def spread(values: Tensor, fragments: Fragments) -> Tensor:
-    """Values (N, C) of the N covered pixels as images (B, H, W, C), 0 where they are empty."""
-    shape = fragments.triangle.shape
-    empty = values.new_zeros(shape.numel(), values.shape[1])
-    return empty.index_copy(0, fragments.covered, values).view(*shape, -1)
-
-
-def interpolate_covered(
-    fragments: Fragments,
-    triangles: Tensor,
-    attributes: Tensor | None = None,
-    *,
-    corner_attributes: Tensor | None = None,
-) -> Tensor:
-    """`interpolate` at the N covered pixels only, in the order of `fragments.covered`: (N, C)."""
-    if (attributes is None) == (corner_attributes is None):
-        raise ValueError("give either attributes or corner_attributes")
-    batch, height, width = fragments.triangle.shape
-    covered = fragments.covered
-    triangle = fragments.triangle.view(-1).index_select(0, covered)
-    if corner_attributes is not None:
-        values = corner_attributes.index_select(0, triangle)  # (N, 3, C)
-    else:
-        if attributes.ndim != 3 or len(attributes) not in (1, batch):
-            raise ValueError(f"attributes must be ({batch} or 1, V, C), not {tuple(attributes.shape)}")
-        corners = triangles.index_select(0, triangle)
-        if len(attributes) > 1:
-            image = torch.div(covered, height * width, rounding_mode="floor")
-            corners = corners + (image * attributes.shape[1])[:, None]
-        values = attributes.reshape(-1, attributes.shape[2])[corners]
-    weights = fragments.barycentrics.reshape(-1, 3).index_select(0, covered)
-    return (weights.to(values.dtype)[..., None] * values).sum(1)
-
-
-def downsample(image: Tensor, k: int) -> Tensor:
-    """Mean of k × k pixels: (B, C, H·k, W·k) → (B, C, H, W). ValueError: the size is no multiple of k."""
-    if image.shape[-2] % k or image.shape[-1] % k:
-        raise ValueError(f"an image of {image.shape[-2]} x {image.shape[-1]} cannot be divided by {k}")
-    return functional.avg_pool2d(image, k)
-
-
-def map_from_mesh(vertices: Tensor, uv: Tensor, triangles: Tensor, size: int, *, fill: float = 0.0) -> Tensor:
-    """The position map, rasterised in texture space (the slow reference; in float64 inside).
-
-    Texel (i, j) takes the surface point at u = (j + ½)/S, v = (i + ½)/S.
-
-    Args:
-        vertices: (B, V, 3), any frame.
-        uv: (V, 2) in [0, 1]; the triangles must not overlap there.
-        triangles: (F, 3), of either winding.
-        fill: value of texels outside all triangles.
-
-    Returns:
-        (B, 3, S, S) in the type of `vertices`.
-    """
-    plane = functional.pad(uv.double() * size - 0.5, (0, 1))[None]
-    fragments = rasterise(plane, triangles, size, cull_backfaces=False)
-    shared = vertices.permute(1, 0, 2).reshape(1, len(uv), -1)  # (1, V, B·3)
-    texels = interpolate(fragments, triangles, shared.double())
-    texels = torch.where(fragments.mask[..., None], texels, fill)[0]
-    return texels.view(size, size, -1, 3).permute(2, 3, 0, 1).contiguous().to(vertices.dtype)

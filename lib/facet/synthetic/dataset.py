@@ -19,11 +19,15 @@ from facet import paths
 from facet.face_model import FaceModel, load
 from facet.face_model import files as cache
 from facet.files import write_beside
+from facet.synthetic import portrait
 from facet.synthetic.poses import Poses, florence_poses, rotation_poses, two_view_poses
 from facet.synthetic.render import Studio, context_size, render
 from facet.synthetic.subjects import Subjects, Views, draw_subjects, draw_views
 
-GENERATION = 1  # of synthetic people; raise it when pictures change
+# First: painted heads (`render`). Second: hair, beards, glasses, hard light, lens and sensor (`portrait`).
+# Both are frozen; whoever changes pictures adds another.
+GENERATIONS = (1, 2)
+TOGETHER = 6  # pictures rendered at a time
 SPLITS = ("train", "validation", "test")
 POSES = ("two-view", "rotation", "florence")
 
@@ -40,6 +44,7 @@ class Description:
         jitter: crops as a detector would give them (300W-LP jitter), and just the crop: for test sets.
         seed: of everything drawn.
         first: first row of the bank.
+        generation: of synthetic people, see GENERATIONS.
     """
 
     split: str
@@ -50,8 +55,11 @@ class Description:
     seed: int = 0
     first: int = 0
     shard: int = 50
+    generation: int = 1
 
     def __post_init__(self):
+        if self.generation not in GENERATIONS:
+            raise ValueError(f"generation must be one of {GENERATIONS}, got {self.generation!r}")
         if self.split not in SPLITS or self.poses not in POSES:
             raise ValueError(
                 f"split must be one of {SPLITS} and poses of {POSES}, got {self.split!r}, {self.poses!r}"
@@ -61,7 +69,7 @@ class Description:
     def key(self) -> str:
         """Short hash of all but the number of people: shards are shared by sets of different size."""
         values = {k: v for k, v in asdict(self).items() if k != "people"}
-        text = json.dumps({**values, "generation": GENERATION, "face_model": cache.VERSION}, sort_keys=True)
+        text = json.dumps({**values, "face_model": cache.VERSION}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property
@@ -137,7 +145,7 @@ def make(description: Description, *, workers: int = 2, progress=None, only: sli
         return
     done = len(everything) - len(missing)
     if workers < 2 or len(missing) < 2:
-        studio = Studio.open(load())
+        studio = open_studio(description.generation, load())
         for shard in missing:
             make_shard(description, shard, studio)
             done += 1
@@ -151,20 +159,27 @@ def make(description: Description, *, workers: int = 2, progress=None, only: sli
             _report(progress, done, len(everything))
 
 
-def make_shard(description: Description, shard: int, studio: Studio) -> None:
+def open_studio(generation: int, model: FaceModel, device: str | torch.device = "cpu"):
+    """What renders a generation: `Studio` or `Atelier`."""
+    return {1: Studio, 2: portrait.Atelier}[generation].open(model, device)
+
+
+def make_shard(description: Description, shard: int, studio) -> None:
     """Render one shard and rename it into place; its pictures come last and mark it complete."""
     from safetensors.torch import save_file
 
-    subjects, views = draw_shard(description, shard, studio.model)
-    pictures = render_shard(description, subjects, views, studio)
+    people, shots = draw_shard(description, shard, studio)
+    pictures = render_shard(description, people, shots, studio)
     images, parameters = shard_files(description, shard)
+    first = isinstance(people, Subjects)
+    names = (("subjects",), ("views",)) if first else ((), ())
     with write_beside(parameters) as temporary:
-        save_file({**subjects.state("subjects"), **views.state("views")}, temporary)
+        save_file({**people.state(*names[0]), **shots.state(*names[1])}, temporary)
     with write_beside(images) as temporary:
         np.save(temporary, pictures.numpy())
 
 
-def render_shard(description: Description, subjects: Subjects, views: Views, studio: Studio) -> Tensor:
+def render_shard(description: Description, people, shots, studio) -> Tensor:
     """(n, P, 3, L, L) uint8 pictures of a shard's tables, be they freshly drawn or read back.
 
     Six views at a time: sums over modes may round otherwise in another grouping, so a picture rendered alone
@@ -172,16 +187,21 @@ def render_shard(description: Description, subjects: Subjects, views: Views, stu
     """
     size, shift = description.window
     split = "test" if description.split == "test" else "train"
+    take = {1: render, 2: portrait.photograph}[description.generation]
     pictures = []
-    for start in range(0, len(views), 6):
-        some = views.rows(slice(start, start + 6))
-        picture = render(studio, subjects, some, size=size, shift=shift, split=split)
+    for start in range(0, len(shots), TOGETHER):
+        some = shots.rows(slice(start, start + TOGETHER))
+        picture = take(studio, people, some, size=size, shift=shift, split=split)
         pictures.append((picture * 255).round().to(torch.uint8))
-    return torch.cat(pictures).view(len(subjects), -1, 3, size, size)
+    return torch.cat(pictures).view(len(people), -1, 3, size, size)
 
 
-def draw_shard(description: Description, shard: int, model: FaceModel) -> tuple[Subjects, Views]:
-    """Every random number of a shard, from (data set, shard number) alone."""
+def draw_shard(description: Description, shard: int, studio):
+    """Every random number of a shard, from (data set, shard number) alone.
+
+    Returns:
+        `Subjects` and `Views`, or of the second generation `Cast` and `Shots`.
+    """
     digest = hashlib.sha256(f"{description.key}/{shard}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
     bank = read_bank(description.split)
@@ -191,14 +211,16 @@ def draw_shard(description: Description, shard: int, model: FaceModel) -> tuple[
             f"the bank has {len(bank['alpha_id'])} {description.split} people; "
             f"{first + description.shard} were asked for."
         )
-    subjects = draw_subjects(generator, model, bank, torch.arange(first, first + description.shard))
+    rows = torch.arange(first, first + description.shard)
+    options = {"image_size": description.image_size, "jitter": description.jitter}
+    options |= {"split": description.split, "florence": description.poses == "florence"}
+    if description.generation == 1:
+        people = draw_subjects(generator, studio.model, bank, rows)
+        poses = _poses(description.poses, generator, description.shard)
+        return people, draw_views(generator, studio.model, people, poses, **options)
+    cast = portrait.draw_cast(generator, studio, bank, rows, split=description.split)
     poses = _poses(description.poses, generator, description.shard)
-    florence = description.poses == "florence"
-    views = draw_views(
-        generator, model, subjects, poses, image_size=description.image_size,
-        split=description.split, jitter=description.jitter, florence=florence,
-    )  # fmt: skip
-    return subjects, views
+    return cast, portrait.draw_shots(generator, studio, cast, poses, shift=description.window[1], **options)
 
 
 def read_bank(split: str) -> dict[str, Tensor]:
@@ -252,7 +274,7 @@ def _is_made(description: Description, shard: int) -> bool:
     return all(path.is_file() for path in shard_files(description, shard))
 
 
-_studio: Studio | None = None
+_studios: dict[int, object] = {}  # one of a kind a process: it loads in a second and serves every shard
 
 
 def _one_thread() -> None:
@@ -260,10 +282,10 @@ def _one_thread() -> None:
 
 
 def _make_in_worker(work: tuple[Description, int]) -> int:
-    global _studio  # one studio a process: it loads in a second and serves every shard
-    if _studio is None:
-        _studio = Studio.open(load())
-    make_shard(*work, _studio)
+    generation = work[0].generation
+    if generation not in _studios:
+        _studios[generation] = open_studio(generation, load())
+    make_shard(*work, _studios[generation])
     return work[1]
 
 

@@ -128,13 +128,13 @@ def speed_rows(studio: Studio, sizes: Sequence[int], *, people: int = 4, repeats
     rows = []
     for size in sizes:
         description = Description("train", "two-view", people, size, shard=people)
-        subjects, views = draw_shard(description, 0, studio.model)
+        subjects, views = draw_shard(description, 0, studio)
         pictures = render_shard(description, subjects, views, studio)
         maps = sampler(studio.model, size)
         made = Pictures(description, [pictures.numpy()], subjects, views)
         batches = Batches(made, maps, "pair", people, Augmentation.preset("photo"))
         steps: dict[str, Callable[[], object]] = {
-            "draw": lambda d=description: draw_shard(d, 0, studio.model),
+            "draw": lambda d=description: draw_shard(d, 0, studio),
             "render": lambda d=description, s=subjects, v=views: render_shard(d, s, v, studio),
             "true vertices": lambda s=subjects, v=views: truth_vertices(studio.model, s, v),
             "position maps": lambda m=maps, s=subjects, v=views: truth_maps(m, s, v),

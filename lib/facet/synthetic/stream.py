@@ -7,10 +7,11 @@ from torch import Tensor
 
 from facet.augment import Augmentation, augment
 from facet.face_model import UVSampler, load, sampler
+from facet.synthetic import portrait
 from facet.synthetic.batches import FRONT, KINDS, LEFT
-from facet.synthetic.dataset import read_bank
+from facet.synthetic.dataset import open_studio, read_bank
 from facet.synthetic.poses import two_view_poses
-from facet.synthetic.render import Studio, context_size, render, truth_maps
+from facet.synthetic.render import context_size, render, truth_maps
 from facet.synthetic.subjects import draw_subjects, draw_views
 
 
@@ -19,10 +20,13 @@ class Stream:
     """As `Batches`, without files: a step's pictures are a pure function of (seed, step).
 
     Attributes:
-        studio, sampler: on the device; kind: "front", "pair" or "all-poses"; image_size: S.
+        studio, sampler: on the device; desk: a studio on the CPU, where everything is drawn, so that a step's
+            people do not depend on the device; kind: "front", "pair" or "all-poses"; image_size: S.
+        generation: of synthetic people.
     """
 
-    studio: Studio
+    studio: object
+    desk: object
     sampler: UVSampler
     bank: dict[str, Tensor]
     kind: str
@@ -31,6 +35,7 @@ class Stream:
     augmentation: Augmentation
     seed: int
     device: torch.device
+    generation: int = 1
 
     @classmethod
     def open(
@@ -40,6 +45,7 @@ class Stream:
         image_size: int,
         augmentation: Augmentation,
         *,
+        generation: int = 1,
         seed: int = 0,
         device: str = "auto",
     ) -> "Stream":
@@ -49,10 +55,12 @@ class Stream:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = load(device)
-        studio = Studio.open(model, device)
+        studio = open_studio(generation, model, device)
+        desk = studio if device == "cpu" else open_studio(generation, load())
         maps = sampler(model, image_size)
         return cls(
             studio,
+            desk,
             maps,
             read_bank("train"),
             kind,
@@ -61,29 +69,40 @@ class Stream:
             augmentation,
             seed,
             torch.device(device),
+            generation,
         )
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3·views, S, S) and front position maps (B, 3, S, S) of step `step`, on the device."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rows = torch.randint(len(self.bank["alpha_id"]), (self.batch,), generator=generator)
-        model = self.studio.model
-        subjects = draw_subjects(generator, model, self.bank, rows).to(self.device)
-        poses = two_view_poses(generator, self.batch)
+        people, shots, subjects, views = self._draw(generator, rows)
         side = LEFT + torch.randint(2, (self.batch,), generator=generator)
         first = torch.full_like(side, FRONT)
         if self.kind == "all-poses":
             first = torch.randint(3, side.shape, generator=generator)
-        views = draw_views(generator, model, subjects, poses, image_size=self.image_size)
         shown = [first, side] if self.kind == "pair" else [first]
         size = context_size(self.image_size)
-        pictures = []
-        for which in shown:
-            some = views.rows(torch.arange(self.batch) * 3 + which).to(self.device)
-            shift = (size - self.image_size) // 2
-            pictures.append(render(self.studio, subjects, some, size=size, shift=shift))
-        target = truth_maps(
-            self.sampler, subjects, views.rows(torch.arange(self.batch) * 3 + first).to(self.device)
-        )
+        window = {"size": size, "shift": (size - self.image_size) // 2}
+        take = {1: render, 2: portrait.photograph}[self.generation]
+        start = torch.arange(self.batch) * 3
+        pictures = [take(self.studio, people, shots.rows(start + k).to(self.device), **window) for k in shown]
+        target = truth_maps(self.sampler, subjects, views.rows(start + first).to(self.device))
         on_device = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
         return augment(torch.cat(pictures, dim=1), target, on_device, self.augmentation)
+
+    def _draw(self, generator: torch.Generator, rows: Tensor):
+        """People on the device and their shots, and the tables of both that the truth needs."""
+        desk, size = self.desk, self.image_size
+        if self.generation == 1:
+            people = draw_subjects(generator, desk.model, self.bank, rows)
+            poses = two_view_poses(generator, self.batch)
+            views = draw_views(generator, desk.model, people, poses, image_size=size)
+            people = people.to(self.device)
+            return people, views, people, views
+        cast = portrait.draw_cast(generator, desk, self.bank, rows)
+        poses = two_view_poses(generator, self.batch)
+        shift = (context_size(size) - size) // 2
+        shots = portrait.draw_shots(generator, desk, cast, poses, image_size=size, shift=shift)
+        cast = cast.to(self.device)
+        return cast, shots, cast.subjects, shots.views

@@ -14,7 +14,7 @@ from facet.face_model import files as face_files
 from facet.face_model import load, sampler
 from facet.profiles import Profile
 from facet.synthetic.batches import VALIDATION, Batches, Validation
-from facet.synthetic.dataset import GENERATION, Description, open_pictures
+from facet.synthetic.dataset import Description, open_pictures
 from facet.synthetic.stream import Stream
 from facet.training.history import History
 from facet.training.losses import PositionLoss
@@ -65,7 +65,7 @@ def recipe(
             "people": profile.people["train"],
             "validation_people": profile.people["val"],
             "rendered": profile.rendered,
-            "generation": GENERATION,
+            "generation": generation(profile),
             "face_model": face_files.VERSION,
             "shown": SHOWN[system, variant],
             "augmentation": asdict(augmentation(profile)),
@@ -73,6 +73,11 @@ def recipe(
         },
         note=NOTE,
     )
+
+
+def generation(profile: Profile) -> int:
+    """Of the profile's synthetic people, see `facet.synthetic.dataset.GENERATIONS`."""
+    return int(profile.options.get("generation", 1))
 
 
 def augmentation(profile: Profile) -> Augmentation:
@@ -89,8 +94,9 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     if profile.rendered == "streamed":
         device = made.settings.device
         batches = Stream.open(
-            kind, batch, profile.image_size, augmentation(profile), seed=seed, device=device
-        )
+            kind, batch, profile.image_size, augmentation(profile),
+            generation=generation(profile), seed=seed, device=device,
+        )  # fmt: skip
     else:
         pictures = _pictures("train", profile, workers, say)
         batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed)
@@ -143,7 +149,7 @@ def ready(
 
 def _pictures(split: str, profile: Profile, workers: int, say):
     people = profile.people[{"train": "train", "validation": "val"}[split]]
-    description = Description(split, "two-view", people, profile.image_size)
+    description = Description(split, "two-view", people, profile.image_size, generation=generation(profile))
     return open_pictures(
         description,
         workers=workers,
