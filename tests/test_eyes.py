@@ -10,6 +10,7 @@ from PIL import Image
 
 from facet import face_model, paths
 from facet.face_model import PARTS
+from facet.synthetic import eye_assets
 from facet.synthetic import eyes as module
 from facet.synthetic.eyes import NAMES, RINGS, SPOKES, catch_light, eye_colour, open_eyes, pose_eyes
 from facet.synthetic.subjects import Table
@@ -230,7 +231,7 @@ def test_an_iris_is_unrolled_from_a_texture(tmp_path):
     image[radius < 16] = 5
     path = tmp_path / "one_eye.png"
     Image.fromarray(image.astype(np.uint8)).save(path)
-    iris = module._unroll(path).float() / 127.5
+    iris = eye_assets._unroll(path).float() / 127.5
     assert iris.shape == (3, RINGS, SPOKES)
     bright = (iris[:, 4:-2] > 1.3).nonzero()[:, 2]
     assert bright.float().mean().item() == pytest.approx(SPOKES / 4, abs=1)
@@ -242,9 +243,9 @@ def test_an_iris_is_unrolled_from_a_texture(tmp_path):
 
 def test_without_makehuman_irises_are_painted(tmp_path, monkeypatch, model):
     monkeypatch.setattr(paths, "RAW", tmp_path)
-    monkeypatch.setattr(module, "ambient_occlusion", lambda model: torch.ones(len(model.head_rest)))
+    monkeypatch.setattr(eye_assets, "ambient_occlusion", lambda model: torch.ones(len(model.head_rest)))
     told = []
-    packed = module.pack(model, say=told.append)
+    packed = eye_assets.pack(model, say=told.append)
     assert "no MakeHuman eyes" in told[0]
     assert torch.equal(packed["iris"], module.plain_irises())
 
@@ -258,7 +259,7 @@ def test_a_ball_sees_everything_and_a_floor_half_of_a_wall():
 
     ball = trimesh.creation.icosphere(3)
     points = torch.from_numpy(np.array(ball.vertices)).float()
-    seen = module._visibility(10 * points, torch.from_numpy(np.array(ball.faces)), 64)
+    seen = eye_assets._visibility(10 * points, torch.from_numpy(np.array(ball.faces)), 64)
     assert seen.min() == 1
     flat = trimesh.creation.box((2000, 2000, 2)).subdivide()
     wall = trimesh.creation.box((2, 2000, 4000))
@@ -266,14 +267,14 @@ def test_a_ball_sees_everything_and_a_floor_half_of_a_wall():
     scene = trimesh.util.concatenate([flat, wall])
     points = torch.from_numpy(np.array(scene.vertices)).float()
     top = ((points[:, :2].abs().sum(1) < 1e-6) & (points[:, 2] > 0)).nonzero()[0, 0]
-    seen = module._visibility(points, torch.from_numpy(np.array(scene.faces)), 256)
+    seen = eye_assets._visibility(points, torch.from_numpy(np.array(scene.faces)), 256)
     assert seen[top].item() == pytest.approx(0.5, abs=0.04)  # a wall beside it hides half of the sky
 
 
 @pytest.mark.assets
 def test_hollows_see_less_than_cheeks(model):
     pytest.importorskip("open3d")
-    seen = module.ambient_occlusion(model, rays=64)
+    seen = eye_assets.ambient_occlusion(model, rays=64)
     assert seen.shape == (len(model.head_rest),)
     assert 0 <= seen.min() < seen.max() <= 1
     x, y, z = model.head_rest.unbind(1)
@@ -300,7 +301,7 @@ def test_the_packed_file_is_small_and_read_back(model, tmp_path):
     pytest.importorskip("open3d")
     from safetensors.torch import save_file
 
-    packed = module.pack(model, say=lambda text: None)
+    packed = eye_assets.pack(model, say=lambda text: None)
     path = tmp_path / "eyes.safetensors"
     save_file(packed, path)
     assert path.stat().st_size < 200 * 1024

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,15 @@ from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose
 from facet.evaluation.protocol import Counted, evaluate, position_map_predictor
 from facet.face_model import FaceModel, load
 from facet.profiles import Profile
-from facet.synthetic.test_sets import FLORENCE, PAIRS, TestSet, florence, pairs
+from facet.synthetic.test_sets import FLORENCE, FLORENCE_2, PAIRS, PAIRS_2, TestSet, florence, pairs
 
-OPEN = {PAIRS: pairs, FLORENCE: florence}
-CHUNK = {PAIRS: 5, FLORENCE: 2}  # people a task
+OPEN = {
+    PAIRS: pairs,
+    FLORENCE: florence,
+    PAIRS_2: partial(pairs, generation=2),
+    FLORENCE_2: partial(florence, generation=2),
+}
+CHUNK = {PAIRS: 5, PAIRS_2: 5, FLORENCE: 2, FLORENCE_2: 2}  # people a task
 TRAINED = (("prn", ""), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""))
 KEPT = ("roll", "side", "years", "gender", "ancestry")  # columns beside the tidy ones
 SIDES = ("own", "another's", "none")

@@ -14,7 +14,9 @@ from facet.face_model.proxies import Proxy, strand_direction
 
 STEEPEST = 1.5  # largest weight that is kept: beyond, a vertex lies far outside its three points
 EAR = (74.0, -45.0, 45.0, -45.0, 25.0)  # mm: |x| from, y from and to, z from and to
-DEEPEST = 60.0  # mm under the skin; vertices deeper than that are left there, edges from 3 mm
+DEEPEST = 12.0  # mm under the skin; vertices deeper than that are left there, edges from a quarter of it
+LIFT = 0.88  # of what hangs before the face is drawn away
+CHIN = -66.0  # mm, height of the middle of the chin
 VOXEL = 4.0  # mm
 TEETH_DOWN = (0.5, 4.0)  # mm that lower and upper teeth are let down, to show where lips part
 EVENING = 6  # times that strands take their neighbours' direction
@@ -169,28 +171,42 @@ def barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     return np.stack([1 - second - third, second, third], axis=1)
 
 
-def lifted(fitted: Fitted, mannequin: Mannequin, surface: Surface, height: float) -> Fitted:
-    """Hair before the face drawn up to `height` mm above the middle of the eyes: most of what hangs lower.
-
-    It stays as near to the skin as it was.
-    """
+def hanging(fitted: Fitted, mannequin: Mannequin, height: float) -> np.ndarray:
+    """(n,) mm that vertices before the face hang lower than `height` above the middle of the eyes."""
     x, y, z = fitted.places.T
-    hanging = np.maximum(mannequin.eyes + height - y, 0)
-    before = _step((z - 55) / 30) * _step((78 - np.abs(x)) / 30)
-    places = fitted.places + np.stack([0 * x, 0.88 * hanging * before, 0 * x], axis=1)
+    return np.maximum(mannequin.eyes + height - y, 0) * _step((z - 55) / 30) * _step((78 - np.abs(x)) / 30)
+
+
+def lifted(fitted: Fitted, mannequin: Mannequin, surface: Surface, height: float) -> Fitted:
+    """Hair before the face drawn up to `height` mm above the middle of the eyes."""
+    move = np.outer(LIFT * hanging(fitted, mannequin, height), (0.0, 1.0, 0.0))
+    return _drawn(fitted, mannequin, surface, move)
+
+
+def parted(fitted: Fitted, mannequin: Mannequin, surface: Surface, width: float) -> Fitted:
+    """Hair before the face drawn aside like a curtain, to `width` mm from the middle."""
+    x, y, z = fitted.places.T
+    inside = np.maximum(width - np.abs(x), 0) * _step((z - 25) / 40) * _step((mannequin.eyes + 65 - y) / 50)
+    return _drawn(fitted, mannequin, surface, np.outer(LIFT * np.sign(x) * inside, (1.0, 0.0, 0.0)))
+
+
+def _drawn(fitted: Fitted, mannequin: Mannequin, surface: Surface, move: np.ndarray) -> Fitted:
+    """Vertices moved by (n, 3) mm, then brought as near to the skin as they were."""
+    places = fitted.places + move
     distance, normal = surface.distance(places)
     farther = np.maximum(distance - np.maximum(surface.distance(fitted.places)[0], 1), 0)
-    return fitted.placed(mannequin, places - np.where(hanging * before > 0, farther, 0)[:, None] * normal)
+    farther = np.where(np.abs(move).max(axis=1) > 0, farther, 0)
+    return fitted.placed(mannequin, places - farther[:, None] * normal)
 
 
 def middle(fitted: Fitted, within: float, shape: tuple[int, int]) -> np.ndarray:
-    """(S, S) 1 on texels that lie less than `within` mm from the middle plane, fading to 0 over 12 mm."""
+    """(S, S) 1 on texels that lie less than `within` mm from the middle of the chin, 0 from 14 mm farther."""
     from scipy.interpolate import griddata
 
     rows, columns = np.indices(shape)
     uv = np.stack([columns + 0.5, rows + 0.5], axis=-1) / shape[0]
-    away = griddata(fitted.uv, np.abs(fitted.places[:, 0]), uv, method="nearest")
-    return _step((within + 6 - away) / 12)
+    away = np.hypot(fitted.places[:, 0], 0.8 * (fitted.places[:, 1] - CHIN))
+    return _step((within + 14 - griddata(fitted.uv, away, uv, method="nearest")) / 14)
 
 
 def _step(value: np.ndarray) -> np.ndarray:
@@ -213,7 +229,7 @@ def clear(
             places = fitted.on(mannequin, head)
             samples = np.concatenate([places, places[edges].mean(axis=1)])
             distance, _ = surface.distance(samples)
-            deepest = np.where(np.arange(len(samples)) < len(places), DEEPEST, DEEPEST / 20)
+            deepest = np.where(np.arange(len(samples)) < len(places), DEEPEST, DEEPEST / 4)
             missing = np.where(distance > -deepest, np.maximum(gap - distance, 0), 0)
             push = np.maximum(push, missing[: len(places)])
             for k in (0, 1):

@@ -29,7 +29,8 @@ class Item:
 
     Attributes:
         asset: file under `proxies`, without .json; image: its texture; spread: contrast that is left of it.
-        gap: mm above the skin; lift: mm above the middle of the eyes, to where a fringe is drawn up;
+        gap: mm above the skin; lift: mm above the middle of the eyes, to where a fringe is drawn up; part:
+            mm from the middle, to where hair is drawn aside;
             without: connected pieces of the mesh that are left out; within: mm from the middle to which it
             reaches, fading out there; grain: noise in the texture; fluff: share of the scalp's normals in
             those of hair.
@@ -42,6 +43,7 @@ class Item:
     spread: float = 0.3
     gap: float = 0.8
     lift: float | None = None
+    part: float | None = None
     without: tuple[int, ...] = ()
     within: float | None = None
     grain: float = 0.0
@@ -52,7 +54,7 @@ def _hair(name: str, asset: str, image: str, **options) -> Item:
     return Item(name, "hair", f"hair/{asset}/{asset}", image, **options)
 
 
-BEFORE_THE_EYES = (0, 1, 2, 3, 8, 9, 17, 29, 31, 51, 54)  # and what stands off the crown
+BEFORE_THE_EYES = (0, 1, 2, 3, 8, 9, 15, 17, 27, 28, 29, 31, 32, 33, 45, 51, 54)  # and what stands off the crown
 HAIR = (
     _hair("afro", "afro01", "afro_diffuse.png", spread=0.2, grain=0.3, fluff=1.0),
     _hair("bob", "bob02", "bob02_diffuse.png", lift=16),
@@ -68,7 +70,8 @@ HAIR = (
         "long2_alpha7",
         "long2_alpha7.png",
         fluff=0.6,
-        without=(0, 1, 2, 3, 8, 9, 17, 29, 31, 51, 54),
+        part=70,
+        without=BEFORE_THE_EYES,
     ),
     _hair("long_parted", "long_alpha7", "long_alpha7.png"),
     _hair("ponytail", "ponytail01", "ponytail01_diffuse.png"),
@@ -98,7 +101,7 @@ TEETH = tuple(
 )
 OTHER = (
     Item("beard_full", "beard", "hair/Full_beard/Full_beard", "Full_beard_black_diff.png", 0.3, 0.25),
-    Item("goatee", "beard", "hair/Full_beard/Full_beard", "Full_beard_black_diff.png", 0.3, 0.25, within=24),
+    Item("goatee", "beard", "hair/Full_beard/Full_beard", "Full_beard_black_diff.png", 0.3, 0.25, within=18),
     Item("moustache", "moustache", "hair/Moustache/Moustache", "Moustache_black_diff.png", 0.3, 0.25),
     Item("glasses", "glasses", "clothes/glasses/glasses", "glasses.png", 0.1, 0.0),
     Item("sunglasses", "glasses", "clothes/glasses/glasses", "glasses.png", 0.1, 0.0),

@@ -13,7 +13,8 @@ from facet.face_model.mannequin import Mannequin, Surface
 from facet.face_model.model import load
 
 FLOOR = -205.0  # mm under the middle of the head, where long hair ends
-BURIED = 4.0  # mm under the skin, where a triangle is left out
+BURIED = 8.0  # mm under the skin, where hair is left out
+LONGEST = 28.0  # mm that hair may hang before the eyes to be drawn up; what hangs lower is left out
 PEOPLE = 24  # heads on which nothing may poke through, with faces made for what sits on the face
 FACES = (
     "jawOpen",
@@ -104,14 +105,21 @@ class Workshop:
             return proxy, fitted.placed(self.mannequin, fitted.places + NOSE)
         skull = item.kind in ("hair", "hat")
         fitted = fitting.bind(proxy, self.mannequin, skull=skull)
-        high = fitted.places[proxy.triangles][..., 1].max(axis=1) > FLOOR
-        depth = self.calm[0][1].distance(fitted.places)[0]
-        proxy = proxy.part(high & (depth[proxy.triangles].max(axis=1) > -BURIED))
+        proxy = proxy.part(self._seen(item, fitted)[proxy.triangles].all(axis=1))
         fitted = fitting.bind(proxy, self.mannequin, skull=skull)
         if item.lift is not None:
             fitted = fitting.lifted(fitted, self.mannequin, self.calm[0][1], item.lift)
+        if item.part is not None:
+            fitted = fitting.parted(fitted, self.mannequin, self.calm[0][1], item.part)
         heads = self.calm if skull else self.lively
         return proxy, fitting.clear(fitted, self.mannequin, *zip(*heads, strict=True), item.gap)
+
+    def _seen(self, item, fitted: Fitted) -> np.ndarray:
+        """(n,) bool, vertices that are above the floor, not deep under the skin, and not before the eyes."""
+        seen = (fitted.places[:, 1] > FLOOR) & (self.calm[0][1].distance(fitted.places)[0] > -BURIED)
+        if item.lift is not None:
+            seen &= fitting.hanging(fitted, self.mannequin, item.lift) < LONGEST
+        return seen
 
     def _front(self, proxy: proxies.Proxy) -> np.ndarray:
         """(m,) bool, triangles of the teeth and of the gums that an open mouth shows."""

@@ -1,4 +1,4 @@
-"""Attributes of what the pixels show: interpolated, spread over the image, averaged; maps in texture space."""
+"""Attributes of what pixels show: interpolated, spread over the image, averaged; maps in texture space."""
 
 import torch
 from torch import Tensor

@@ -14,7 +14,7 @@ from facet import paths
 from facet.face_model import PARTS, FaceModel
 from facet.files import write_beside
 from facet.rendering.normals import vertex_normals
-from facet.synthetic.eyes import RINGS, SPOKES, plain_irises, where
+from facet.synthetic.eyes import NAMES, RINGS, SPOKES, plain_irises, where
 
 
 def pack(model: FaceModel, *, say=print) -> dict[str, Tensor]:

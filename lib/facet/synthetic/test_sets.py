@@ -2,6 +2,7 @@
 
     synthetic-v1-pairs     200 people × (front + left), (front + right): TwoView's poses
     synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, one photo a sample
+    synthetic-v2-…         the same people and poses, as the second generation photographs them
 
 Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some
 with skins, backgrounds and lights that training never shows.
@@ -20,6 +21,7 @@ from facet.synthetic.render import truth_vertices
 
 FLORENCE_FIRST = 200  # the first row of the test bank that the florence set uses
 PAIRS, FLORENCE = "synthetic-v1-pairs", "synthetic-v1-florence"
+PAIRS_2, FLORENCE_2 = "synthetic-v2-pairs", "synthetic-v2-florence"
 
 
 @dataclass
@@ -80,19 +82,24 @@ class TestSet:
         }
 
 
-def pairs(image_size: int, people: int = 200, *, model: FaceModel | None = None, **options) -> TestSet:
-    """`synthetic-v1-pairs` at an image size; options as `open_pictures`."""
-    description = Description("test", "two-view", people, image_size, jitter=True)
-    return TestSet(
-        PAIRS, open_pictures(description, **options), model or load(), ((FRONT, LEFT), (FRONT, RIGHT))
-    )
+def pairs(
+    image_size: int, people: int = 200, *, model: FaceModel | None = None, generation: int = 1, **options
+) -> TestSet:
+    """`synthetic-v1-pairs` (or of another generation) at an image size; options as `open_pictures`."""
+    description = Description("test", "two-view", people, image_size, jitter=True, generation=generation)
+    shown = ((FRONT, LEFT), (FRONT, RIGHT))
+    name = {1: PAIRS, 2: PAIRS_2}[generation]
+    return TestSet(name, open_pictures(description, **options), model or load(), shown)
 
 
-def florence(image_size: int, people: int = 50, *, model: FaceModel | None = None, **options) -> TestSet:
-    """`synthetic-v1-florence` at an image size: one photo a sample, 27 poses a person."""
+def florence(
+    image_size: int, people: int = 50, *, model: FaceModel | None = None, generation: int = 1, **options
+) -> TestSet:
+    """`synthetic-v1-florence` (or of another generation): one photo a sample, 27 poses a person."""
     description = Description(
-        "test", "florence", people, image_size, jitter=True, first=FLORENCE_FIRST, shard=10
-    )
-    return TestSet(
-        FLORENCE, open_pictures(description, **options), model or load(), tuple((k,) for k in range(27))
-    )
+        "test", "florence", people, image_size, jitter=True, first=FLORENCE_FIRST, shard=10,
+        generation=generation,
+    )  # fmt: skip
+    name = {1: FLORENCE, 2: FLORENCE_2}[generation]
+    shown = tuple((k,) for k in range(27))
+    return TestSet(name, open_pictures(description, **options), model or load(), shown)

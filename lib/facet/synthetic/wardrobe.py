@@ -15,13 +15,12 @@ from torch import Tensor
 from facet.face_model import files as cache
 from facet.face_model import wearables
 from facet.face_model.binding import Frame, follow
+from facet.face_model.proxies import TOP
 from facet.face_model.wearables import KINDS
-from facet.rendering.texture import Pyramid, pyramid, sample_points
 from facet.synthetic.outfits import Outfit, draw_outfit
 
 __all__ = ["Dressed", "Outfit", "Wardrobe", "colour_of", "draw_outfit", "dress", "shade_on_head"]
 
-LEVELS = 4  # of the textures' pyramid
 HAIR, TEETH = KINDS.index("hair"), KINDS.index("teeth")
 SHOWS, WIDE = 1.5, 14.0  # mm between the lips from which teeth are there at all, and are fully lit
 TUCKED = 0.1  # of its distance from the scalp is left of hair under a hat
@@ -58,7 +57,7 @@ class Wardrobe:
             and tucked (see `facet.face_model.fitting.Fitted`); corners: (·, 3) local to the item.
         shade: (I, V) share of the surrounding that an item leaves each coarse vertex of the head.
         frame: for binding; None without items.
-        texture: (I,) which one an item has; textures: (T, ·, 3) grey, tint, alpha.
+        texture: (I,) which one an item has; textures: (T, S, S, 3) uint8 grey, tint, alpha.
     """
 
     names: tuple[str, ...]
@@ -71,7 +70,7 @@ class Wardrobe:
     shade: Tensor
     frame: Frame | None
     texture: Tensor
-    textures: Pyramid
+    textures: Tensor
 
     @classmethod
     def open(cls, device: str | torch.device = "cpu") -> "Wardrobe":
@@ -95,26 +94,38 @@ class Wardrobe:
         """An item's number; −1 for a name that is not here."""
         return self.names.index(name) if name in self.names else -1
 
-    def alpha(self, item: Tensor, uv: Tensor, level: Tensor | None = None) -> Tensor:
-        """(N,) coverage at points of items: item (N,), uv (N, 2), level (N,) of the pyramid or None."""
-        table = Pyramid(self.textures.texels[..., 2:], self.textures.sizes, self.textures.starts)
-        return sample_points(table, self.texture[item], uv, level)[:, 0]
+    def alpha(self, item: Tensor, uv: Tensor) -> Tensor:
+        """(N,) coverage at points of items: item (N,), uv (N, 2)."""
+        covers = self.textures.view(-1)
+        return covers.index_select(0, 3 * self.texel(item, uv) + 2).to(uv.dtype) / 255
+
+    def texel(self, item: Tensor, uv: Tensor) -> Tensor:
+        """(N,) row of the flattened textures: one of the four around each point, by a hash of its place.
+
+        A nearer one is likelier, so the mean over samples is what bilinear interpolation gives.
+        """
+        size = self.textures.shape[1]
+        place = uv * size
+        chance = (place * place.new_tensor([61.7, 53.3])).frac()
+        column, row = (place - 0.5 + chance).floor().clamp(0, size - 1).to(torch.int64).unbind(1)
+        return (self.texture[item] * size + row) * size + column
 
 
 def colour_of(
-    wardrobe: Wardrobe, outfit: Outfit, image: Tensor, item: Tensor, uv: Tensor, level: Tensor | None = None
+    wardrobe: Wardrobe, outfit: Outfit, image: Tensor, item: Tensor, uv: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Linear albedo (N, 3), alpha (N,) and gloss (N,) at points of worn items.
 
     Args:
-        image: (N,) row of the outfit; item: (N,) number; uv: (N, 2); level: (N,) of the pyramid or None.
+        image: (N,) row of the outfit; item: (N,) number; uv: (N, 2).
     """
-    grey, tint, alpha = sample_points(wardrobe.textures, wardrobe.texture[item], uv, level).unbind(1)
-    kind = wardrobe.kind[item]
+    texels = wardrobe.textures.view(-1, 3).index_select(0, wardrobe.texel(item, uv))
+    grey, tint, alpha = (texels.to(uv.dtype) / 255).unbind(1)
     first, second, gloss = outfit.palette()
-    row = image * len(KINDS) + kind
-    colour = torch.lerp(first.view(-1, 3)[row], second.view(-1, 3)[row], tint[:, None])
-    return colour * (2 * grey[:, None]), alpha, gloss.view(-1)[row]
+    row = image * len(KINDS) + wardrobe.kind[item]
+    tone, accent = (colours.view(-1, 3).index_select(0, row) for colours in (first, second))
+    colour = torch.lerp(tone, accent, tint[:, None])
+    return colour * (TOP * grey[:, None]), alpha, gloss.view(-1).index_select(0, row)
 
 
 @torch.no_grad()
@@ -251,19 +262,19 @@ def _unpack(listed: list, stored: dict[str, Tensor]) -> Wardrobe:
         shade=stored["shade"],
         frame=frame,
         texture=stored["texture_of"],
-        textures=pyramid(images, LEVELS),
+        textures=images,
     )
 
 
 def _decode(blob: Tensor, ends: list[int]) -> Tensor:
-    """(I, 3, S, S) float32 textures in [0, 1] of PNGs one after another."""
+    """(T, S, S, 3) uint8 textures of PNGs one after another."""
     import numpy as np
     from PIL import Image
 
     raw, images = blob.numpy().tobytes(), []
     for start, end in zip([0, *ends], ends, strict=False):
         pixels = np.asarray(Image.open(io.BytesIO(raw[start:end])).convert("RGB"))
-        images.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255)
+        images.append(torch.from_numpy(pixels.copy()))
     return torch.stack(images)
 
 
@@ -279,5 +290,5 @@ def _empty(device: torch.device) -> Wardrobe:
     bound |= {"uv": none(0, 2), "occlusion": none(0)}
     return Wardrobe(
         (), none(0, **long), none(0, **long), none(2, 0, **long), none(2, 0, **long), bound,
-        none(0, 3, **long), none(0, 0), None, none(0, **long), pyramid(none(1, 3, 1, 1)),
+        none(0, 3, **long), none(0, 0), None, none(0, **long), none(1, 1, 1, 3, dtype=torch.uint8),
     )  # fmt: skip
