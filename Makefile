@@ -31,7 +31,7 @@ format: setup
 	@$(PY) -m ruff format .
 
 lab: setup
-	@ANNY_CACHE_DIR="$(CURDIR)/data/cache/anny" $(PY) -m jupyterlab --notebook-dir=notebooks
+	@ANNY_CACHE_DIR="$(CURDIR)/data/cache/anny" $(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
 notebooks: setup
 	@$(PY) -m facet.execute refresh --profile small --only "$(ONLY)"

@@ -75,8 +75,8 @@ def opened(browser, path: Path, size: tuple[int, int]) -> None:
     )
     browser.get_log("browser")
     browser.get(path.as_uri())
-    height, place = browser.execute_script("return document.documentElement.scrollHeight"), 0
-    while place < height:
+    place = 0
+    while place < browser.execute_script("return document.documentElement.scrollHeight"):  # it grows
         browser.execute_script(f"window.scrollTo(0, {place})")
         place += size[1] // 2
         time.sleep(0.05)

@@ -113,7 +113,8 @@ def _section(notebook: Path, keys: list[str], entries: dict, home: Path) -> str:
         f'<section id="{notebook.stem}">\n<h2>{_number(notebook)} {_text(heading)}</h2>\n<p>{_text(text)}</p>'
     ]
     for key in keys:
-        artefacts = {n: a for n, a in entries[key]["artefacts"].items() if (home / n).is_file()}
+        told = sorted(entries[key]["artefacts"].items(), key=lambda item: item[1].get("place", 0))
+        artefacts = {n: a for n, a in told if (home / n).is_file()}
         if len(keys) > 1:
             parts.append(f'<p class="soft"><code>{html.escape(key)}</code></p>')
         figures = [_figure(n, a) for n, a in artefacts.items() if a["kind"] == "figure"]

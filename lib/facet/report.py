@@ -223,8 +223,10 @@ class Run:
 
     def _keep(self, path: Path, kind: str, caption: str) -> None:
         name = path.relative_to(self.folder).as_posix()
-        self._entry["artefacts"].pop(name, None)
-        self._entry["artefacts"][name] = {"kind": kind, "caption": caption, "sha256": sha256(path)}
+        artefacts = self._entry["artefacts"]
+        artefacts.pop(name, None)
+        place = 1 + max((a["place"] for a in artefacts.values()), default=0)  # the page tells in this order
+        artefacts[name] = {"kind": kind, "caption": caption, "place": place, "sha256": sha256(path)}
         self._save()
 
     def _save(self) -> None:
