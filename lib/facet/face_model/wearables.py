@@ -18,6 +18,7 @@ from torch import Tensor
 from facet import files, paths
 from facet.face_model import files as cache
 from facet.face_model import proxies
+from facet.face_model.model import load
 
 VERSION = "1"  # raise it when the content of the file changes
 KINDS = ("hair", "beard", "moustache", "brows", "lashes", "teeth", "glasses", "hat")
@@ -54,7 +55,7 @@ def _hair(name: str, asset: str, image: str, **options) -> Item:
     return Item(name, "hair", f"hair/{asset}/{asset}", image, **options)
 
 
-BEFORE_THE_EYES = (0, 1, 2, 3, 8, 9, 15, 17, 27, 28, 29, 31, 32, 33, 45, 51, 54)  # and what stands off the crown
+BEFORE_THE_EYES = (0, 1, 2, 3, 8, 9, 15, 17, 27, 28, 29, 31, 32, 33, 45, 51, 54)  # or off the crown
 HAIR = (
     _hair("afro", "afro01", "afro_diffuse.png", spread=0.2, grain=0.3, fluff=1.0),
     _hair("bob", "bob02", "bob02_diffuse.png", lift=16),
@@ -159,7 +160,7 @@ def build(say=print) -> None:
     folder = proxies.folder()
     if folder is None:
         step("no MakeHuman assets under data/raw (npm absent?): nothing to wear")
-        _write({}, [])
+        _write({"shade": torch.zeros(0, len(load().coarse_mean), dtype=torch.uint8)}, [])
         return
     from facet.face_model.workshop import Workshop
 

@@ -80,7 +80,7 @@ class Wardrobe:
         with safe_open(wearables.ensure(), "pt") as handle:
             listed = json.loads(cache.read_notes(handle)["items"])
             stored = {name: handle.get_tensor(name).to(device) for name in handle.keys()}  # noqa: SIM118
-        return _unpack(listed, stored) if listed else _empty(torch.device(device))
+        return _unpack(listed, stored) if listed else _empty(stored["shade"])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -278,11 +278,11 @@ def _decode(blob: Tensor, ends: list[int]) -> Tensor:
     return torch.stack(images)
 
 
-def _empty(device: torch.device) -> Wardrobe:
-    """The wardrobe without items."""
+def _empty(shade: Tensor) -> Wardrobe:
+    """The wardrobe without items; shade: (0, V)."""
 
     def none(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=device)
+        return torch.zeros(*shape, dtype=dtype, device=shade.device)
 
     long = {"dtype": torch.int64}
     bound = {"references": none(0, 3, **long), "tucked": none(0, **long), "turns": none(0, dtype=torch.bool)}
@@ -290,5 +290,5 @@ def _empty(device: torch.device) -> Wardrobe:
     bound |= {"uv": none(0, 2), "occlusion": none(0)}
     return Wardrobe(
         (), none(0, **long), none(0, **long), none(2, 0, **long), none(2, 0, **long), bound,
-        none(0, 3, **long), none(0, 0), None, none(0, **long), none(1, 1, 1, 3, dtype=torch.uint8),
+        none(0, 3, **long), shade, None, none(0, **long), none(1, 1, 1, 3, dtype=torch.uint8),
     )  # fmt: skip
