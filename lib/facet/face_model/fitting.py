@@ -18,7 +18,7 @@ DEEPEST = 12.0  # mm under the skin; vertices deeper than that are left there, e
 LIFT = 0.88  # of what hangs before the face is drawn away
 CHIN = -66.0  # mm, height of the middle of the chin
 VOXEL = 4.0  # mm
-TEETH = ((0.0, -0.5, -1.5), (0.0, -4.0, -1.5))  # mm that lower and upper teeth are moved: down, to show; back
+TEETH_DOWN = (0.5, 4.0)  # mm that lower and upper teeth are let down, to show where lips part
 EVENING = 6  # times that strands take their neighbours' direction
 CROWN = (0.0, 115.0, -25.0)  # where hair grows from, mm
 
@@ -101,8 +101,8 @@ def bind_teeth(proxy: Proxy, mannequin: Mannequin) -> Fitted:
     points = mannequin.frame.points(torch.from_numpy(mannequin.template)[None])[0].numpy()
     weights = barycentric(proxy.on(mannequin.base), points[references])
     fitted = hang(proxy, mannequin, references, weights, turns=True)
-    move = np.where(lower_teeth(proxy)[:, None], *np.asarray(TEETH))
-    return fitted.placed(mannequin, fitted.places + move)
+    down = np.where(lower_teeth(proxy), *TEETH_DOWN)[:, None] * [0.0, 1.0, 0.0]
+    return fitted.placed(mannequin, fitted.places - down)
 
 
 def lower_teeth(proxy: Proxy) -> np.ndarray:

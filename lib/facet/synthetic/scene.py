@@ -134,7 +134,10 @@ def _coverage(wardrobe: Wardrobe, dressed: Dressed, faces: int, seed: Tensor):
             image, triangle = candidates.image[worn], candidates.triangle[worn]
             row = triangle - faces + image * per_image
             uv = (corner_uv[row] * candidates.barycentrics[worn, :, None].to(corner_uv.dtype)).sum(1)
-            noise = hashed(seed[image], candidates.row[worn], candidates.column[worn], triangle)
+            down, column = candidates.row[worn], candidates.column[worn]
+            sample = (down % SUPERSAMPLING) * SUPERSAMPLING + column % SUPERSAMPLING
+            noise = hashed(seed[image], down // SUPERSAMPLING, column // SUPERSAMPLING, triangle)
+            noise = (noise + sample / SUPERSAMPLING**2) % 1.0  # the samples of a pixel share it out evenly
             alpha = (wardrobe.alpha(item[row], uv) - FAINT) / (1 - FAINT)
             kept[worn] = noise < alpha
         return kept
