@@ -20,6 +20,7 @@ from facet.augment import (
 )
 from facet.crop import compose
 from facet.geometry import euler_angles, image_flip, model_to_image, similarity
+from facet.jpeg import jpeg
 from facet.landmarks68 import FLIP, GROUPS, NAMES, SEGMENTS
 from facet.synthetic.backgrounds import background
 
@@ -207,19 +208,20 @@ def test_jpeg_equals_pillow(quality):
     stored = Image.fromarray(photo.permute(1, 2, 0).numpy().astype(np.uint8))
     stored.save(buffer, "JPEG", quality=quality, subsampling=0)
     decoded = Image.open(buffer)
-    ours = disturb.jpeg(photo[None] / 255, torch.tensor([float(quality)]))[0].numpy() * 255
+    ours = jpeg(photo[None] / 255, torch.tensor([float(quality)]), subsample=False)[0].numpy() * 255
     ycc = np.pad(photo.numpy().astype(np.float64), ((0, 0), (0, 4), (0, 4)), mode="edge")
     forward = np.array([disturb.LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)])
-    ycc = np.einsum("ij,jhw->ihw", forward, ycc) - np.array([128.0, 0, 0])[:, None, None]
+    ycc = np.einsum("ij,jhw->ihw", forward, ycc).round() - np.array([128.0, 0, 0])[:, None, None]
     for channel in range(3):
         table = np.array(decoded.quantization[min(channel, 1)]).reshape(8, 8)
         for top in range(0, 64, 8):
             for left in range(0, 64, 8):
                 block = ycc[channel, top : top + 8, left : left + 8]
-                block[:] = idctn(np.round(dctn(block, norm="ortho") / table) * table, norm="ortho")
+                block[:] = idctn(np.round(dctn(block, norm="ortho") / table) * table, norm="ortho").round()
     expected = np.linalg.inv(forward) @ (ycc + np.array([128.0, 0, 0])[:, None, None]).reshape(3, -1)
     expected = expected.reshape(3, 64, 64)[:, :60, :60].clip(0, 255)
-    assert (np.abs(ours - expected) < 0.01).mean() > 0.97  # float32 may round a coefficient the other way
+    assert (np.abs(ours - expected) < 0.01).mean() > 0.9  # float32 may round the other way, by a grey level
+    assert np.abs(ours - expected).mean() < 0.1
     pixels = np.asarray(decoded).astype(np.float64).transpose(2, 0, 1)
     assert np.abs(ours - pixels).mean() < 0.5 * np.abs(photo.numpy() - pixels).mean()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from facet import face_model, paths
 from facet.face_model import PARTS
@@ -33,8 +34,11 @@ def model():
 
 @pytest.fixture(scope="module")
 def eyes(model, tmp_path_factory):
-    """As they are where nothing was packed."""
-    return open_eyes(model, tmp_path_factory.mktemp("eyes") / "none.safetensors")
+    """Painted irises, nothing hidden from light."""
+    path = tmp_path_factory.mktemp("eyes") / "plain.safetensors"
+    occlusion = torch.full((len(model.head_rest),), 255, dtype=torch.uint8)
+    save_file({"iris": module.plain_irises(), "occlusion": occlusion}, path)
+    return open_eyes(model, path)
 
 
 def skin(colour="brown", **changes):
@@ -299,8 +303,6 @@ def test_hollows_see_less_than_cheeks(model):
 @pytest.mark.assets
 def test_the_packed_file_is_small_and_read_back(model, tmp_path):
     pytest.importorskip("open3d")
-    from safetensors.torch import save_file
-
     packed = eye_assets.pack(model, say=lambda text: None)
     path = tmp_path / "eyes.safetensors"
     save_file(packed, path)
@@ -309,4 +311,22 @@ def test_the_packed_file_is_small_and_read_back(model, tmp_path):
     assert eyes.iris.shape == (9, 3, RINGS, SPOKES)
     assert (eyes.iris.mean((2, 3)) - 1).abs().max() < 0.05
     assert eyes.occlusion.max() == 1
-    assert open_eyes(model, tmp_path / "none").occlusion.min() == 1
+
+
+def test_a_missing_file_is_made_or_asked_for(tmp_path, monkeypatch, model):
+    """Never replaced in silence: a machine without open3d would draw other people."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    small = {"iris": module.plain_irises(), "occlusion": torch.full((len(model.head_rest),), 9).byte()}
+    monkeypatch.setattr(eye_assets, "load", lambda: model)
+    monkeypatch.setattr(eye_assets, "pack", lambda model, say: small)
+    assert open_eyes(model).occlusion.mean().item() == pytest.approx(9 / 255)
+    assert eye_assets.where().is_file()
+    eye_assets.where().unlink()
+
+    def without_open3d(model, say):
+        raise ImportError("No module named 'open3d'")
+
+    monkeypatch.setattr(eye_assets, "pack", without_open3d)
+    with pytest.raises(ValueError, match=r"eyes\.safetensors is missing .* carry it along"):
+        open_eyes(model)
+    assert not eye_assets.where().exists()

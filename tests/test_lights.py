@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from facet.rendering.shading import spherical_harmonics
-from facet.synthetic import lights
+from facet.rendering.shading import front_normals, spherical_harmonics
 from facet.synthetic.lights import LUMINANCE, cast, draw_lights, lit
 
 SQUARE = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
@@ -17,7 +16,7 @@ def test_exposure_and_shapes(generator):
     drawn = draw_lights(generator, 200)
     assert drawn.sh.shape == (200, 9, 3)
     torch.testing.assert_close(drawn.direction.norm(dim=2), torch.ones(200, 2))
-    normals = lights._front_normals()
+    normals = front_normals().float()
     soft = torch.einsum("nk,bkc->bnc", spherical_harmonics(normals), drawn.sh).clamp(min=0)
     hard = (normals @ drawn.direction[:, 0].mT).clamp(min=0).mT[..., None] * drawn.colour[:, :1]
     level = (soft + hard).mean(dim=1) @ torch.tensor(LUMINANCE)

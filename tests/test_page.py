@@ -19,6 +19,12 @@ FLAGS = (
     "disable-quic no-first-run disable-background-networking disable-component-update disable-sync "
     "hide-scrollbars"
 ).split()
+# A picture that a quick scroll passed by is still to be asked for: `complete` does not tell.
+LOAD_PICTURES = """
+    const pictures = [...document.images];
+    for (const picture of pictures) picture.loading = "eager";
+    Promise.allSettled(pictures.map(picture => picture.decode())).then(arguments[0]);
+"""
 PHONE, DESKTOP = (390, 844), (1280, 900)
 
 
@@ -36,6 +42,7 @@ def browser():
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as opened:
         opened.set_page_load_timeout(60)
+        opened.set_script_timeout(60)
         yield opened
 
 
@@ -80,7 +87,7 @@ def opened(browser, path: Path, size: tuple[int, int]) -> None:
         browser.execute_script(f"window.scrollTo(0, {place})")
         place += size[1] // 2
         time.sleep(0.05)
-    waited(browser, "return [...document.images].every(i => i.complete)")
+    browser.execute_async_script(LOAD_PICTURES)
 
 
 def waited(browser, script: str, seconds: float = 30.0):

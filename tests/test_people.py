@@ -131,7 +131,7 @@ def test_held_out_people_keep_their_detail(bank):
 def test_splits_share_nobody_and_some_skins_are_held_out(bank):
     from safetensors import safe_open
 
-    from facet.face_model.build import HELD_OUT_SKINS
+    from facet.face_model.skins import HELD_OUT
 
     groups = {
         s: bank[f"{s}.years"].double() + bank[f"{s}.alpha_id"][:, 0] for s in ("train", "validation", "test")
@@ -141,7 +141,7 @@ def test_splits_share_nobody_and_some_skins_are_held_out(bank):
         assert len(pairs.unique(dim=0)) == len(groups[one]) + len(groups[other])
     with safe_open(cache.ensure().skins, "pt") as handle:
         names = cache.read_notes(handle)["names"].split("\n")
-    held = {names.index(n) for n in HELD_OUT_SKINS if n in names}
+    held = {names.index(n) for n in HELD_OUT if n in names}
     used = {s: set(bank[f"{s}.skin"].long().tolist()) for s in groups}
     assert not used["train"] & held
     assert not used["validation"] & held

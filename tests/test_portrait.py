@@ -150,6 +150,17 @@ def test_truth_pack():
     assert counts[CLASSES.index("hair")] == counts[CLASSES.index("accessory")] == 0
 
 
+def test_cloth_begins_where_the_collar_is_painted():
+    cast, shots = bare(*tables(yaw=(0.0,)))
+    sampler = face_model.sampler(atelier().model, 32)
+    shares = []
+    for collar in (-12.0, 12.0):
+        cast.skin.weave[:, 2], cast.skin.weave[:, 3] = collar, 0.0
+        found = truth_of(atelier(), sampler, cast, shots, size=SIZE, shift=0).segmentation
+        shares.append((found == CLASSES.index("cloth")).flatten(1).float().mean(dim=1))
+    assert (shares[1] > shares[0] + 0.01).all()
+
+
 def test_what_is_worn_is_segmented_and_hides_landmarks():
     cast, shots = tables(yaw=(0.0,))
     cast, shots = bare(cast, shots)

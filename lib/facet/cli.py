@@ -203,7 +203,7 @@ def _add_data(commands) -> None:
     parser = commands.add_parser("data", help="make or list what everything is built from")
     parts = parser.add_subparsers(metavar="what", required=True, parser_class=_Parser)
     build = parts.add_parser(
-        "build", help="build the face model and its people, if they are not in data/cache"
+        "build", help="build the face model, its people and what they wear, if they are not in data/cache"
     )
     build.set_defaults(run=_data_build)
     weights = parts.add_parser("weights", help="list trained networks, or release those that are finished")
@@ -220,9 +220,10 @@ def _add_data(commands) -> None:
 
 def _data_build(options: argparse.Namespace) -> None:
     from facet import face_model
-    from facet.face_model import files
+    from facet.face_model import files, wearables
+    from facet.synthetic import eye_assets
 
-    for path in files.ensure():
+    for path in (*files.ensure(), wearables.ensure(), eye_assets.ensure()):
         print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
     model = face_model.load()
     print(f"face model: {len(model.mean):,} vertices, {len(model.triangles):,} triangles")

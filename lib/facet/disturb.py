@@ -8,17 +8,16 @@ device; rare effects are computed only for the photos that get them.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facet.jpeg import LUMA, jpeg
+
 if TYPE_CHECKING:
     from facet.augment import Augmentation
-
-LUMA = (0.299, 0.587, 0.114)
 
 
 def colours(photos: Tensor, generator: torch.Generator, augmentation: Augmentation) -> Tensor:
@@ -150,54 +149,8 @@ def compress(photos: Tensor, generator: torch.Generator, augmentation: Augmentat
         lowest = augmentation.jpeg[1]
         quality = (lowest + (90 - lowest) * draw[1, some]).to(photos)
         some = some.to(photos.device)
-        photos[some] = jpeg(photos[some], quality)
+        photos[some] = jpeg(photos[some], quality, subsample=False)
     return photos
-
-
-def jpeg(photos: Tensor, quality: Tensor) -> Tensor:
-    """Quantise 8×8 blocks in YCbCr as baseline JPEG does (tables of ITU-T T.81 annex K, 4:4:4).
-
-    Args:
-        photos: (N, 3, H, W) in [0, 1].
-        quality: (N,) 1 … 100, by libjpeg's rule.
-
-    Returns:
-        (N, 3, H, W) in [0, 1].
-    """
-    count, _, height, width = photos.shape
-    to_ycc, tables, transform = _jpeg_constants(photos.dtype, photos.device)
-    padded = F.pad(photos, (0, -width % 8, 0, -height % 8), mode="replicate")
-    rows, columns = padded.shape[2] // 8, padded.shape[3] // 8
-    ycc = (to_ycc @ padded.flatten(2)) * 255.0
-    ycc[:, 0] -= 128.0
-    blocks = ycc.view(count, 3, rows, 8, columns, 8).permute(0, 1, 2, 4, 3, 5).reshape(count, 3, -1, 64)
-    percent = torch.where(quality < 50, 5000.0 / quality, 200.0 - 2.0 * quality)[:, None, None, None]
-    steps = ((tables[None, :, None] * percent + 50.0) / 100.0).floor().clamp(1.0, 255.0)
-    blocks = ((blocks @ transform.T / steps).round_() * steps) @ transform
-    ycc = blocks.view(count, 3, rows, columns, 8, 8).permute(0, 1, 2, 4, 3, 5).reshape(count, 3, -1)
-    ycc[:, 0] += 128.0
-    rgb = (torch.linalg.inv(to_ycc) @ ycc / 255.0).clamp_(0.0, 1.0)
-    return rgb.view_as(padded)[:, :, :height, :width]
-
-
-@lru_cache(maxsize=8)
-def _jpeg_constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """RGB → YCbCr (3, 3) without offsets, quantisation tables (3, 64), the DCT of a block (64, 64)."""
-    to_ycc = [LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)]
-    luma = """
-        16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
-        18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101
-        72 92 95 98 112 100 103 99
-    """
-    corner = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
-    chroma = torch.full((8, 8), 99.0)
-    chroma[:4, :4] = torch.tensor(corner)
-    tables = torch.stack((torch.tensor([float(v) for v in luma.split()]), chroma.flatten(), chroma.flatten()))
-    k, n = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
-    dct = torch.cos(math.pi * (2 * n + 1) * k / 16) / 2
-    dct[0] /= math.sqrt(2)
-    transform = torch.kron(dct, dct)
-    return tuple(t.to(device, dtype) for t in (torch.tensor(to_ycc), tables, transform))
 
 
 def _channel_factors(generator: torch.Generator, count: int, a: Augmentation) -> Tensor:

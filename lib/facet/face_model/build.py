@@ -18,12 +18,6 @@ from facet.face_model import files as cache
 MODES, DETAIL_MODES = 100, 320
 TRAIN, VALIDATION, TEST = 20_000, 300, 250
 SEED = 20
-HELD_OUT_SKINS = (
-    "middleage_asian_female",
-    "old_african_male",
-    "young_caucasian_female2",
-    "young_african_male",
-)
 
 
 def build(say=print) -> None:
@@ -125,7 +119,7 @@ def _modes(source, group: people.People, share: torch.Tensor) -> dict:
 def _bank_rows(source, tensors: dict, generator, split: str, group: people.People, names: list[str]) -> dict:
     coefficients = source.coefficients(group) - tensors["_mean_coefficients"]
     alpha = coefficients @ tensors["_projection"]
-    allowed = [n for n in names if (n in HELD_OUT_SKINS) <= (split == "test")]
+    allowed = [n for n in names if (n in skins.HELD_OUT) <= (split == "test")]
     skin = people.choose_skin(generator, group, allowed)
     skin = torch.tensor([names.index(allowed[k]) for k in skin.tolist()]) if names else skin
     if split != "train":

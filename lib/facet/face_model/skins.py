@@ -13,6 +13,13 @@ from torch import Tensor
 
 from facet import paths
 
+# Only test people wear them.
+HELD_OUT = (
+    "middleage_asian_female",
+    "old_african_male",
+    "young_caucasian_female2",
+    "young_african_male",
+)
 SIZE = 512
 TONES = {"african": (0.30, 0.19, 0.13), "asian": (0.72, 0.53, 0.41), "caucasian": (0.80, 0.61, 0.52)}
 

@@ -23,6 +23,7 @@ _CONSTANTS = (
     math.sqrt(15 / (16 * math.pi)),
 )
 _DEGREES = (0, 1, 1, 1, 2, 2, 2, 2, 2)
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear red, green, blue (ITU-R BT.709)
 # Clamped-cosine convolution over π: A_l/π = 1, 2/3, 1/4 (Ramamoorthi & Hanrahan 2001, eq. 8).
 _LAMBERT = (1.0, 2 / 3, 1 / 4)
 
@@ -113,15 +114,15 @@ def shade(
     return albedo * light
 
 
-def _tint(generator: torch.Generator, shape: tuple[int, ...], cast: float) -> Tensor:
+def tint(generator: torch.Generator, shape: tuple[int, ...], cast: float) -> Tensor:
     """(*shape, 3) colours near white, with a warm (red up, blue down) or cool cast and luminance 1."""
     warmth = torch.empty(shape, device=generator.device).uniform_(-cast, cast, generator=generator)
     green = torch.empty(shape, device=generator.device).uniform_(-cast / 5, cast / 5, generator=generator)
     colour = torch.stack([1 + warmth, 1 + green, 1 - warmth], -1)
-    return colour / (colour @ colour.new_tensor([0.2126, 0.7152, 0.0722]))[..., None]
+    return colour / (colour @ colour.new_tensor(LUMINANCE))[..., None]
 
 
-def _toward(azimuth: Tensor, elevation: Tensor) -> Tensor:
+def toward(azimuth: Tensor, elevation: Tensor) -> Tensor:
     """(..., 3) unit directions of the image frame; azimuth to the right, elevation upward, in radians."""
     across = elevation.cos()
     return torch.stack([across * azimuth.sin(), -elevation.sin(), across * azimuth.cos()], -1)
@@ -155,17 +156,15 @@ def random_sh(generator: torch.Generator, batch: int) -> Tensor:
         (rim_azimuth, draw(-0.2, 0.8), (draw(-1.0, 0.5)).clamp(min=0), draw(1.0, 4.0), 0.25),
     )
     sh = sum(
-        soft_light(
-            _toward(azimuth, elevation), strength[:, None] * _tint(generator, (batch,), cast), sharpness
-        )
+        soft_light(toward(azimuth, elevation), strength[:, None] * tint(generator, (batch,), cast), sharpness)
         for azimuth, elevation, strength, sharpness, cast in lights
     )
-    frontal = spherical_harmonics(_front_normals().to(sh)).mean(0)
-    luminance = torch.einsum("k,bkc->bc", frontal, sh) @ sh.new_tensor([0.2126, 0.7152, 0.0722])
+    frontal = spherical_harmonics(front_normals().to(sh)).mean(0)
+    luminance = torch.einsum("k,bkc->bc", frontal, sh) @ sh.new_tensor(LUMINANCE)
     return sh * (draw(0.55, 1.15) / luminance.clamp(min=1e-3))[:, None, None]
 
 
-def _front_normals(count: int = 64) -> Tensor:
+def front_normals(count: int = 64) -> Tensor:
     """(count, 3) unit normals as an orthographic picture of a sphere shows them (uniform over its disk)."""
     step = torch.arange(count, dtype=torch.float64) + 0.5
     radius, angle = (step / count).sqrt(), step * math.pi * (3 - math.sqrt(5))  # a sunflower spiral

@@ -161,21 +161,22 @@ def stochastic_alpha(
     def accept(candidates: Candidates) -> Tensor:
         uv = (corner_uv[candidates.triangle] * candidates.barycentrics.to(corner_uv.dtype)[..., None]).sum(1)
         opacity = sample_points(table, candidates.image, uv)[:, 0]
-        kept = _uniform(seed, candidates) < opacity
+        seeds = torch.full_like(candidates.image, seed)
+        drawn = hashed(seeds, candidates.image, candidates.row, candidates.column, candidates.triangle)
+        kept = drawn < opacity
         return kept if textured is None else kept | ~textured[candidates.triangle]
 
     return accept
 
 
-def _uniform(seed: int, candidates: Candidates) -> Tensor:
-    """(N,) float32 in [0, 1) by mixing integers; products wrap around alike on every device."""
-    state = torch.full_like(candidates.image, seed)
-    for part in (candidates.image, candidates.row, candidates.column, candidates.triangle):
-        state = _mix(state ^ part)
-    return ((_mix(state) >> 24) & 0xFFFFFF).to(torch.float32) / 0x1000000
+def hashed(seed: Tensor, *parts: Tensor) -> Tensor:
+    """Float32 in [0, 1) of integer seeds and parts of shapes that broadcast, the same on every device.
 
-
-def _mix(state: Tensor) -> Tensor:
-    """A step of Knuth's MMIX generator, its high bits brought down to the low ones."""
-    state = state * 0x5851F42D4C957F2D + 0x14057B7EF767814F
-    return state ^ ((state >> 29) & 0x7FFFFFFFF)
+    Steps of Knuth's MMIX generator, high bits brought down to the low ones; products wrap around alike
+    everywhere. One step more at the end unties neighbours, which differ in the last part alone.
+    """
+    state = seed
+    for part in (*parts, 0):
+        state = (state ^ part) * 0x5851F42D4C957F2D + 0x14057B7EF767814F
+        state = state ^ ((state >> 29) & 0x7FFFFFFFF)
+    return ((state >> 24) & 0xFFFFFF).to(torch.float32) / 0x1000000

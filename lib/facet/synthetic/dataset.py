@@ -171,10 +171,12 @@ def make_shard(description: Description, shard: int, studio) -> None:
     people, shots = draw_shard(description, shard, studio)
     pictures = render_shard(description, people, shots, studio)
     images, parameters = shard_files(description, shard)
-    first = isinstance(people, Subjects)
-    names = (("subjects",), ("views",)) if first else ((), ())
+    if description.generation == 1:
+        tables = {**people.state("subjects"), **shots.state("views")}
+    else:  # bundles of tables that know their names, `subjects` and `views` among them
+        tables = {**people.state(), **shots.state()}
     with write_beside(parameters) as temporary:
-        save_file({**people.state(*names[0]), **shots.state(*names[1])}, temporary)
+        save_file(tables, temporary)
     with write_beside(images) as temporary:
         np.save(temporary, pictures.numpy())
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from facet import paths
-from facet.face_model import PARTS, FaceModel
+from facet.face_model import PARTS, FaceModel, load
 from facet.files import write_beside
 from facet.rendering.normals import vertex_normals
-from facet.synthetic.eyes import NAMES, RINGS, SPOKES, plain_irises, where
+from facet.synthetic.eyes import NAMES, RINGS, SPOKES, plain_irises
 
 
 def pack(model: FaceModel, *, say=print) -> dict[str, Tensor]:
@@ -106,17 +106,36 @@ def _visibility(head: Tensor, triangles: Tensor, rays: int) -> Tensor:
     return 1 - torch.from_numpy(hits.numpy()).float().mean(1)
 
 
-def main(say=print) -> int:
-    """Write the packed file where it is missing (`python -m facet.synthetic.eye_assets`)."""
+def where() -> Path:
+    """The packed eyes, whether the file exists or not."""
+    return paths.CACHE / "eyes.safetensors"
+
+
+def ensure(say=None) -> Path:
+    """The packed eyes, made first where they are missing; `say` is told.
+
+    Raises:
+        ValueError: they are missing, and open3d is not installed to make them.
+    """
     from safetensors.torch import save_file
 
-    from facet.face_model import load
-
     if not where().is_file():
-        say("  eyes: irises, and what the head hides from light (some seconds)", flush=True)
-        packed = pack(load())
+        try:
+            packed = pack(load(), say=say or (lambda text: None))
+        except ImportError as error:
+            raise ValueError(
+                f"data/cache/eyes.safetensors is missing and cannot be made here ({error}): carry it along "
+                "from a machine that has open3d."
+            ) from None
         with write_beside(where()) as temporary:
             save_file(packed, temporary)
+    return where()
+
+
+def main(say=print) -> int:
+    """Make the packed file (`python -m facet.synthetic.eye_assets`)."""
+    say("  eyes: irises, and what the head hides from light", flush=True)
+    ensure(say)
     return 0
 
 

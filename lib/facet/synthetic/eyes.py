@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from facet import paths
 from facet.face_model import PARTS, FaceModel
 from facet.rendering.rasteriser import rasterise
-from facet.synthetic.skin_chart import hashed, smooth
+from facet.rendering.texture import hashed
+from facet.synthetic.paint import smooth
 from facet.synthetic.subjects import Subjects
 
 if TYPE_CHECKING:
@@ -96,20 +96,13 @@ class EyeColour:
     occlusion: Tensor
 
 
-def where() -> Path:
-    """The packed eyes, whether the file exists or not."""
-    return paths.CACHE / "eyes.safetensors"
-
-
 def open_eyes(model: FaceModel, path: Path | None = None) -> Eyes:
-    """Eyes for a loaded face model, with plain irises and nothing occluded where no file was packed."""
-    path = path or where()
-    if path.is_file():
-        from safetensors.torch import load_file
+    """Eyes for a loaded face model, from the packed file; None is that under data/cache, made if missing."""
+    from safetensors.torch import load_file
 
-        packed = load_file(path)
-    else:
-        packed = {"iris": plain_irises(), "occlusion": torch.full((len(model.head_rest),), 255).byte()}
+    from facet.synthetic import eye_assets
+
+    packed = load_file(path or eye_assets.ensure())
     balls = [model.head_triangles[model.head_part == PARTS.index(name)].unique() for name in NAMES]
     rest = torch.stack([model.head_rest[ball] for ball in balls])  # (2, E, 3)
     low, high = rest.amin(dim=1), rest.amax(dim=1)
@@ -266,9 +259,9 @@ def _noise(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
     out = 0
     for i in (0, 1):
         for j in (0, 1):
-            cell = torch.stack([(low[:, 0].long() + i) % 24, low[:, 1].long() + j], dim=1)
+            cell = (low[:, 0].long() + i) % 24, low[:, 1].long() + j
             weight = (share[:, 0] if i else 1 - share[:, 0]) * (share[:, 1] if j else 1 - share[:, 1])
-            out = out + weight * (2 * hashed(cell, seed) - 1)
+            out = out + weight * (2 * hashed(seed, *cell) - 1)
     return 1.7 * out
 
 

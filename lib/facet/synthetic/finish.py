@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facet.disturb import LUMA, _jpeg_constants
+from facet.jpeg import LUMA, jpeg
+from facet.rendering.shading import LUMINANCE
 from facet.synthetic.subjects import Table
 
 REACH = 1 / 16
@@ -167,7 +168,7 @@ def _expose(light: Tensor, finish: Finish) -> Tensor:
     _where((finish.saturation != 1) | (finish.sepia > 0), out, finish, recolour)
     _where((finish.curve != 0).any(1), out, finish, bend)
     _where(finish.sharpen[:, 0] > 0, out, finish, sharpen)
-    _where(finish.quality > 0, out, finish, lambda p, f: jpeg(p, f.quality))
+    _where(finish.quality > 0, out, finish, lambda p, f: jpeg(p, f.quality, subsample=True))
     return out
 
 
@@ -336,45 +337,10 @@ def sharpen(pictures: Tensor, finish: Finish) -> Tensor:
     return (pictures + halo).clamp_(0.0, 1.0)
 
 
-def jpeg(pictures: Tensor, quality: Tensor) -> Tensor:
-    """Baseline JPEG and back: the standard tables, libjpeg's scale of quality, chroma at half size (4:2:0).
-
-    Args:
-        pictures: (N, 3, H, W) sRGB in [0, 1].
-        quality: (N,) 1 … 100, of which the whole part counts.
-
-    Returns:
-        (N, 3, H, W) in [0, 1].
-    """
-    height, width = pictures.shape[2:]
-    to_ycc, tables, transform = _jpeg_constants(pictures.dtype, pictures.device)
-    quality = quality.floor()
-    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
-    steps = ((tables * percent + 50) / 100).floor().clamp(1.0, 255.0)[:, :, None]  # (N, 3, 1, 64)
-    padded = F.pad(pictures, (0, -width % 16, 0, -height % 16), mode="replicate")
-    ycc = (255 * to_ycc @ padded.flatten(2)).round_().view_as(padded)
-    luma = _quantise(ycc[:, :1] - 128, steps[:, :1], transform) + 128
-    chroma = ycc[:, 1:, ::2] + ycc[:, 1:, 1::2]
-    chroma = ((chroma[..., ::2] + chroma[..., 1::2]) / 4).round_()
-    chroma = _quantise(chroma, steps[:, 1:], transform)
-    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear")
-    rgb = torch.linalg.inv(to_ycc) / 255 @ torch.cat([luma, chroma], 1).flatten(2)
-    return rgb.view_as(padded)[:, :, :height, :width].clamp(0.0, 1.0)
-
-
-def _quantise(planes: Tensor, steps: Tensor, transform: Tensor) -> Tensor:
-    """Planes (N, C, H, W) whose 8 × 8 blocks were rounded to steps (N, C, 1, 64) in the cosine transform."""
-    count, channels, height, width = planes.shape
-    split = planes.view(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
-    waves = split.reshape(count, channels, -1, 64) @ transform.T
-    blocks = waves.div_(steps).round_().mul_(steps) @ transform
-    return blocks.round_().view(split.shape).transpose(3, 4).reshape(planes.shape)
-
-
 def _balance(warmth: Tensor, magenta: Tensor) -> Tensor:
     """(N, 3) gains of luminance 1: red up and blue down by `warmth` (in log 2), green down by `magenta`."""
     gains = torch.exp2(torch.stack([warmth, -magenta, -warmth], 1))
-    return gains / (gains @ gains.new_tensor([0.2126, 0.7152, 0.0722]))[:, None]
+    return gains / (gains @ gains.new_tensor(LUMINANCE))[:, None]
 
 
 def _where(chosen: Tensor, pictures: Tensor, finish: Finish, effect) -> None:

@@ -14,14 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facet.rendering.rasteriser import rasterise
-from facet.rendering.shading import soft_light, spherical_harmonics
+from facet.rendering.shading import (
+    LUMINANCE,
+    front_normals,
+    soft_light,
+    spherical_harmonics,
+    tint,
+    toward,
+)
 from facet.synthetic.subjects import Table
 
 SHADOW_SIZE = 160  # pixels, side of the shadow map
 WIDEST = 5.0  # pixels of the shadow map, largest blur
 BIAS = 3.0  # mm that a point may lie behind what hides it
 BLEEDING = 0.2  # share of the variance bound that counts as dark
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 @dataclass
@@ -56,25 +62,25 @@ def draw_lights(generator: torch.Generator, count: int) -> Lights:
     elevation = draw(-0.15, 1.1)
     fill = -azimuth.sign() * draw(0.3, 1.6)
     rim = math.pi - azimuth.sign() * draw(0.2, 1.0)
-    key = _toward(azimuth, elevation)
-    strength, tint = draw(0.25, 1.0), _tint(generator, count, 0.22)
+    key = toward(azimuth, elevation)
+    strength, colour = draw(0.25, 1.0), tint(generator, (count,), 0.22)
     hardness = (draw(-0.7, 1.0)).clamp(min=0)  # share of the key that is directional: none in two of five
     lobes = (
-        (_toward(zero, zero + math.pi / 2), draw(0.12, 0.5), _tint(generator, count, 0.12), draw(0.2, 1.2)),
-        (key, strength * (1 - hardness), tint, draw(1.5, 6.0)),
-        (_toward(fill, draw(-0.2, 0.6)), draw(0.0, 0.35), _tint(generator, count, 0.2), draw(0.5, 3.0)),
-        (_toward(zero, zero - 1.2), draw(0.0, 0.18), _tint(generator, count, 0.25), draw(0.3, 1.5)),
+        (toward(zero, zero + math.pi / 2), draw(0.12, 0.5), tint(generator, (count,), 0.12), draw(0.2, 1.2)),
+        (key, strength * (1 - hardness), colour, draw(1.5, 6.0)),
+        (toward(fill, draw(-0.2, 0.6)), draw(0.0, 0.35), tint(generator, (count,), 0.2), draw(0.5, 3.0)),
+        (toward(zero, zero - 1.2), draw(0.0, 0.18), tint(generator, (count,), 0.25), draw(0.3, 1.5)),
     )
     sh = sum(soft_light(d, s[:, None] * c, sharpness) for d, s, c, sharpness in lobes)
-    behind = draw(-1.2, 0.9).clamp(min=0)[:, None] * _tint(generator, count, 0.25)
-    direction = torch.stack((key, _toward(rim, draw(0.0, 0.9))), dim=1)
-    colour = torch.stack(((strength * hardness)[:, None] * tint, behind), dim=1)
-    normals = _front_normals()
+    behind = draw(-1.2, 0.9).clamp(min=0)[:, None] * tint(generator, (count,), 0.25)
+    direction = torch.stack((key, toward(rim, draw(0.0, 0.9))), dim=1)
+    colours = torch.stack(((strength * hardness)[:, None] * colour, behind), dim=1)
+    normals = front_normals().float()
     soft = torch.einsum("nk,bkc->bnc", spherical_harmonics(normals), sh).clamp(min=0)
-    hard = (normals @ direction[:, 0].mT).clamp(min=0).mT[..., None] * colour[:, :1]
+    hard = (normals @ direction[:, 0].mT).clamp(min=0).mT[..., None] * colours[:, :1]
     level = draw(0.6, 1.2) / ((soft + hard).mean(dim=1) @ torch.tensor(LUMINANCE))
     return Lights(
-        sh * level[:, None, None], direction, colour * level[:, None, None], 1.0 + 14.0 * draw(0, 1) ** 2
+        sh * level[:, None, None], direction, colours * level[:, None, None], 1.0 + 14.0 * draw(0, 1) ** 2
     )
 
 
@@ -152,23 +158,3 @@ def _light_frame(direction: Tensor) -> Tensor:
     helper = torch.where((toward[:, 1:2].abs() > 0.95), side, up)
     right = F.normalize(torch.linalg.cross(helper, toward), dim=1)
     return torch.stack([right, -torch.linalg.cross(toward, right), toward], dim=1)
-
-
-def _toward(azimuth: Tensor, elevation: Tensor) -> Tensor:
-    """(M, 3) unit directions of the image frame; azimuth to the right, elevation upward, radians."""
-    across = elevation.cos()
-    return torch.stack([across * azimuth.sin(), -elevation.sin(), across * azimuth.cos()], dim=-1)
-
-
-def _tint(generator: torch.Generator, count: int, cast: float) -> Tensor:
-    """(M, 3) colours near white, warm or cool, of luminance 1."""
-    warm, green = ((2 * torch.rand(count, generator=generator) - 1) * c for c in (cast, cast / 6))
-    colour = torch.stack([1 + warm, 1 + green, 1 - warm], dim=1)
-    return colour / (colour @ torch.tensor(LUMINANCE))[:, None]
-
-
-def _front_normals(count: int = 64) -> Tensor:
-    """(count, 3) normals as a picture of a sphere shows them."""
-    step = torch.arange(count, dtype=torch.float32) + 0.5
-    radius, angle = (step / count).sqrt(), step * math.pi * (3 - math.sqrt(5))
-    return torch.stack([radius * angle.cos(), radius * angle.sin(), (1 - radius**2).sqrt()], dim=1)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facet.rendering.shading import LUMINANCE
 from facet.synthetic.finish import hashed_normal
 from facet.synthetic.occluder_shapes import BUILDERS, CAPSULES, FAR, PLANES, Face
 from facet.synthetic.subjects import Table
@@ -18,7 +19,6 @@ from facet.synthetic.subjects import Table
 SHARE = 0.12
 KINDS = ("none", *BUILDERS)
 WEIGHTS = (0.34, 0.15, 0.12, 0.08, 0.06, 0.06, 0.08, 0.05, 0.06)
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 @dataclass

@@ -53,24 +53,22 @@ def paint_skin(skin: Tensor, rest: Tensor, noise: Tensor, subjects: Subjects, im
     x, y, z = rest[:, 0].abs(), rest[:, 1], rest[:, 2]
     hair = subjects.hair[image] * (0.6 + 0.8 * noise[:, None])
     lips = (
-        smooth(_line(UPPER_LIP, x) - y, 1.5)
-        * smooth(y - _line(LOWER_LIP, x), 1.5)
+        smooth(line(UPPER_LIP, x) - y, 1.5)
+        * smooth(y - line(LOWER_LIP, x), 1.5)
         * smooth(25 - x, 1.5)
         * (z > 60)
     )
     colour = skin * (1 + (subjects.lips[image] - 1) * lips[:, None])
     moustache = ~((x < 26) & (y > -37) & (z > 60)) | (y < -29)
-    beard = smooth(_line(BEARD_LINE, z) - y, 5.0) * (1 - lips) * (y > -112) * (z > -5) * moustache
+    beard = smooth(line(BEARD_LINE, z) - y, 5.0) * (1 - lips) * (y > -112) * (z > -5) * moustache
     colour = _over(colour, hair, beard * subjects.stubble[image] * (0.35 + 0.65 * noise))
     scalp, ear = subjects.scalp[image], (x > 76) & (y < 45) & (z > -45) & (z < 25)
-    line = (
-        _line(HAIRLINE, z) + scalp[:, 1] * smooth(z - 20, 20.0) - 0.0035 * x.square() * smooth(z - 50, 15.0)
-    )
-    crop = smooth(y - line + 5 * (noise - 0.5), 4.0) * ~ear
+    edge = line(HAIRLINE, z) + scalp[:, 1] * smooth(z - 20, 20.0) - 0.0035 * x.square() * smooth(z - 50, 15.0)
+    crop = smooth(y - edge + 5 * (noise - 0.5), 4.0) * ~ear
     colour = _over(colour, hair, crop * scalp[:, 0])
     brow = subjects.brow[image]
     across = (x - 8) / 42
-    middle = _line(BROW_LINE, x) + brow[:, 1] + brow[:, 2] * (across - 0.5)
+    middle = line(BROW_LINE, x) + brow[:, 1] + brow[:, 2] * (across - 0.5)
     thick = brow[:, 0] * (1.15 - 0.7 * across).clamp(0.3, 1.2)
     inside = smooth(x - 8, 3.0) * smooth(50 - x, 4.0) * torch.exp(-((y - middle) / thick).pow(4)) * (z > 40)
     return _over(colour, hair * 0.8, inside * brow[:, 3] * (0.45 + 0.55 * noise))
@@ -84,7 +82,7 @@ def speckle(place: Tensor, seed: Tensor) -> Tensor:
     return ((value ^ (value >> 16)) & 0xFFFF).float() / 0xFFFF
 
 
-def smooth(value: Tensor, width: float) -> Tensor:
+def smooth(value: Tensor, width: float | Tensor) -> Tensor:
     """0 below −width, 1 above width, a smooth step between."""
     t = (value / (2 * width) + 0.5).clamp(0, 1)
     return t * t * (3 - 2 * t)
@@ -112,9 +110,9 @@ def _over(below: Tensor, above: Tensor, alpha: Tensor) -> Tensor:
     return below + (above - below) * alpha.clamp(0, 1)[:, None]
 
 
-def _line(knots: tuple, value: Tensor) -> Tensor:
+def line(knots: tuple, value: Tensor) -> Tensor:
     """Piecewise linear interpolation through (position, height) knots, constant outside."""
     table = value.new_tensor(knots)
     right = torch.searchsorted(table[:, 0].contiguous(), value.contiguous()).clamp(1, len(table) - 1)
-    (x0, y0), (x1, y1) = table[right - 1].unbind(1), table[right].unbind(1)
+    (x0, y0), (x1, y1) = table[right - 1].unbind(-1), table[right].unbind(-1)
     return y0 + (y1 - y0) * ((value - x0) / (x1 - x0)).clamp(0, 1)

@@ -15,13 +15,14 @@ from facet.face_model import PARTS, FaceModel
 from facet.face_model import files as cache
 from facet.face_model.skins import decode
 from facet.rendering.interpolation import downsample, spread
+from facet.rendering.shading import LUMINANCE
 from facet.rendering.texture import Pyramid
 from facet.synthetic import scene as scenes
 from facet.synthetic.expressions import draw_expressions
 from facet.synthetic.eyes import EyePose, Eyes, catch_light, eye_colour, open_eyes, pose_eyes
 from facet.synthetic.figure import Figure
 from facet.synthetic.finish import Finish, apply_finish, draw_finish
-from facet.synthetic.lights import LUMINANCE, Lights, draw_lights
+from facet.synthetic.lights import Lights, draw_lights
 from facet.synthetic.neck import bend, draw_neck
 from facet.synthetic.occluders import Occluder, draw_occluders, paint_occluders
 from facet.synthetic.openings import Openings
@@ -29,6 +30,7 @@ from facet.synthetic.poses import Poses
 from facet.synthetic.reflect import Surface, reflect, strand_shine
 from facet.synthetic.rooms import scene_background
 from facet.synthetic.skin import Skin, atlas, bake, bumped, draw_skin
+from facet.synthetic.skin_paint import under_collar
 from facet.synthetic.subjects import Subjects, Table, Views, draw_subjects, draw_views
 from facet.synthetic.wardrobe import Dressed, Outfit, Wardrobe, colour_of, draw_outfit, dress, shade_on_head
 
@@ -307,8 +309,19 @@ class Parts:
             sampled[some] = sampled.new_tensor([*colour, 0.8, 0.0, 0.0])
         surface.albedo[own] = sampled[:, :3]
         surface.specular[own] = 2 * sampled[:, 3]
-        surface.wrap[own] = (part != PARTS.index("body")).to(uv.dtype)
+        surface.wrap[own] = 1.0
+        body = (part == PARTS.index("body")).nonzero()[:, 0]
+        surface.wrap[own[body]] = self._bare(triangle[body], seen.weights[own[body]], person)
         surface.normals[own] = bumped(seen.normals[own], sampled[:, 4:], axes.expand(len(own), 3, 3))
+
+    def _bare(self, triangle: Tensor, weights: Tensor, person: int) -> Tensor:
+        """(N,) 1 at points of the body's triangles above the collar, 0 on cloth."""
+        model = self.atelier.model
+        chest = triangle >= len(model.head_triangles)  # all cloth
+        corners = model.head_rest[model.head_triangles[triangle.masked_fill(chest, 0)]]
+        collar, depth = self.cast.skin.weave[person, 2:]
+        under = under_collar((corners * weights[..., None]).sum(1), collar, depth)
+        return ((under < 0) & ~chest).to(weights.dtype)
 
     def _eyes(self, seen: scenes.Scene, axes: Tensor, person: int, surface: Surface) -> Tensor:
         """Eyeballs; returns (K,) which samples they are."""

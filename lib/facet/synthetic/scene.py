@@ -11,6 +11,7 @@ from torch import Tensor
 
 from facet.rendering.normals import vertex_normals
 from facet.rendering.rasteriser import Candidates, Fragments, rasterise
+from facet.rendering.texture import hashed
 from facet.synthetic import lights as light
 from facet.synthetic.subjects import Views
 from facet.synthetic.wardrobe import Dressed, Wardrobe
@@ -143,12 +144,3 @@ def _coverage(wardrobe: Wardrobe, dressed: Dressed, faces: int, seed: Tensor):
         return kept
 
     return accept
-
-
-def hashed(*parts: Tensor) -> Tensor:
-    """(N,) float32 in [0, 1) by mixing integers, the same on every machine."""
-    state = torch.zeros_like(parts[0])
-    for part in (*parts, state):  # once more at the end: else neighbours' last parts show through
-        state = (state ^ part) * 0x5851F42D4C957F2D + 0x14057B7EF767814F
-        state = state ^ ((state >> 29) & 0x7FFFFFFFF)
-    return ((state >> 24) & 0xFFFFFF).to(torch.float32) / 0x1000000

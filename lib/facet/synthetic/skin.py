@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from facet.face_model import FaceModel
+from facet.face_model.skins import HELD_OUT
 from facet.rendering.texture import Pyramid
 from facet.synthetic.eyes import draw_eyes
 from facet.synthetic.finish import to_linear
@@ -20,7 +21,6 @@ from facet.synthetic.subjects import Subjects, Table
 CHANNELS = ("red", "green", "blue", "specular", "slope_side", "slope_up")
 SIZES = (256, 512)
 LEVELS = 6
-HELD_OUT = ("middleage_asian_female", "old_african_male", "young_caucasian_female2", "young_african_male")
 ITA_SPAN = ((-78.0, -4.0), (-8.0, 64.0), (18.0, 76.0))  # degrees, of the three ancestries
 ITA_ENDS = (-62.0, 64.0)  # where spans fold back
 # Melanin, haemoglobin and their spread at places of everybody's face.

@@ -16,14 +16,15 @@ from facet.face_model import PARTS, FaceModel
 from facet.rendering.interpolation import interpolate_covered
 from facet.rendering.normals import vertex_normals
 from facet.rendering.rasteriser import rasterise
+from facet.rendering.texture import hashed
 from facet.synthetic.finish import to_linear
+from facet.synthetic.paint import line, smooth
 
 SKIN, BODY = PARTS.index("skin"), PARTS.index("body")
 UPPER_LIP = ((0, -37.6), (4, -36.6), (9, -37.6), (16, -41), (24.5, -47.2))  # |x|, y
 LOWER_LIP = ((0, -59), (8, -58.3), (16, -55), (24.5, -47.6))
 HAIRLINE = ((-110, -62), (-60, -45), (-38, -28), (-14, 8), (10, 20), (30, 50), (58, 80), (100, 90))  # z, y
 BEARD_LINE = ((0, 12), (12, -2), (30, -24), (55, -36), (80, -33), (100, -30))  # z, y
-BROW_LINE = ((8, 35.5), (19, 41), (29, 43), (39, 41.5), (50, 34.5))  # |x|, y
 # Mounds of colour: centre |x|, y, z and reach along the three axes, mm.
 MOUNDS = {
     "cheeks": (43, -10, 80, 15, 14, 30),
@@ -96,7 +97,7 @@ class Lattice:
 
     def noise(self, seed: Tensor) -> Tensor:
         """(N, M) of mean 0 and variance 1, almost all within ±2, for seeds (N,)."""
-        values = hashed(self.key[None], seed[:, None]) * (2 * 3**0.5) - 3**0.5
+        values = hashed(seed[:, None], *self.key.unbind(1)) * (2 * 3**0.5) - 3**0.5
         return functional.embedding_bag(
             self.corner, values.mT.contiguous(), per_sample_weights=self.weight, mode="sum"
         ).mT.contiguous()
@@ -123,7 +124,7 @@ class Freckles:
 
     def dots(self, seed: Tensor, share: Tensor) -> Tensor:
         """(N, F) in [0, 1] for seeds (N,) and the share (N,) of points that have a dot."""
-        dice = [hashed(self.key[None], seed[:, None] + 11 * k) for k in range(4)]
+        dice = [hashed(seed[:, None] + 11 * k, *self.key.unbind(1)) for k in range(4)]
         there = (dice[3] < 0.8 * share[:, None]) * (0.35 + 0.65 * dice[0])
         points = torch.stack([*(0.8 * d - 0.4 for d in dice[:3]), there], dim=2)  # (N, L, 4)
         own = torch.arange(len(seed), device=seed.device)[:, None] * len(self.key)
@@ -236,29 +237,6 @@ def details(chart: Chart, textures: Tensor) -> Tensor:
     gain = (0.045 / spread.clamp(min=1e-4)).clamp(0.4, 1.6)[:, None, None]
     out = (fine * gain * (0.6 + 0.4 * chart.face) + 0.5 * coarse).clamp(-0.45, 0.45)
     return out - ((out * chart.face).sum(2) / chart.face.sum())[..., None] * weight
-
-
-def smooth(value: Tensor, width: float | Tensor) -> Tensor:
-    """0 below −width, 1 above width, a smooth step between."""
-    t = (value / (2 * width) + 0.5).clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def line(knots: tuple, value: Tensor) -> Tensor:
-    """Piecewise linear interpolation through (position, height) knots, constant outside."""
-    table = value.new_tensor(knots)
-    right = torch.searchsorted(table[:, 0].contiguous(), value.contiguous()).clamp(1, len(table) - 1)
-    (x0, y0), (x1, y1) = table[right - 1].unbind(-1), table[right].unbind(-1)
-    return y0 + (y1 - y0) * ((value - x0) / (x1 - x0)).clamp(0, 1)
-
-
-def hashed(cell: Tensor, seed: Tensor) -> Tensor:
-    """(...) float32 in [0, 1) of integer cells (..., C) and seeds, the same on every machine."""
-    state = seed
-    for value in (*cell.unbind(-1), 0):  # the last round unties neighbouring cells
-        state = (state ^ value) * 0x5851F42D4C957F2D + 0x14057B7EF767814F
-        state = state ^ ((state >> 29) & 0x7FFFFFFFF)
-    return ((state >> 24) & 0xFFFFFF).to(torch.float32) / 0x1000000
 
 
 def face_weight(place: Tensor) -> Tensor:

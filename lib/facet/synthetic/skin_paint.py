@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from facet.face_model import PARTS
-from facet.synthetic.skin_chart import BROW_LINE, MOUNDS, WRINKLES, Chart, hashed, line, smooth
+from facet.rendering.texture import hashed
+from facet.synthetic.paint import BROW_LINE, line, smooth
+from facet.synthetic.skin_chart import MOUNDS, WRINKLES, Chart
 
 if TYPE_CHECKING:
     from facet.synthetic.skin import Skin
@@ -126,7 +128,7 @@ def _spots(chart: Chart, skin: Skin, noise: list[Tensor], bare: Tensor) -> tuple
     """Melanin and haemoglobin (N, 2, M) of freckles, moles, blemishes and age spots, and mm of height."""
     slot = torch.arange(sum(SPOTS), device=skin.seed.device)
     kind = torch.repeat_interleave(torch.arange(3, device=slot.device), slot.new_tensor(SPOTS))
-    dice = [hashed(slot[None, :, None] + 100 * k, skin.seed[:, None]) for k in range(4)]
+    dice = [hashed(skin.seed[:, None], slot + 100 * k) for k in range(4)]
     there = (dice[0] < skin.spots[:, 1:][:, kind]) * (0.6 + 0.4 * dice[3])
     where = chart.sites[(dice[1] * len(chart.sites)).long()]  # (N, K, 3)
     low, high = (slot.new_tensor(c, dtype=torch.float32)[kind] for c in ((1.0, 1.5, 2.6), (1.8, 3.4, 6.5)))
@@ -206,8 +208,7 @@ def _dress(
     """Cloth on the body below the collar: two colours in a pattern, a hem, folds."""
     x, y, z = chart.place[:, 0], chart.place[:, 1], chart.place[:, 2]
     pattern, period, collar, depth = skin.weave[:, :, None].unbind(1)
-    vee = depth * (1 - x.abs() / 52).clamp(min=0) * smooth(z + 20, 15.0)
-    below = -132 + collar - 0.38 * (z - 10) - vee - y  # mm under the collar's edge
+    below = under_collar(chart.place, collar, depth)
     down = 2 * torch.pi * (y - 0.45 * x.abs() - 0.3 * z.abs()) / period
     across = 2 * torch.pi * (x + 0.6 * z) / period
     striped, checked = smooth(down.cos(), 0.35), 0.5 * (smooth(down.cos(), 0.3) + smooth(across.cos(), 0.3))
@@ -227,3 +228,14 @@ def _dress(
         shine + (0.06 - shine) * worn,
         height + (folds - height) * worn,
     )
+
+
+def under_collar(place: Tensor, collar: Tensor, depth: Tensor) -> Tensor:
+    """(..., K) mm that places (K, 3) of the reference head lie below a collar's edge; negative above it.
+
+    Args:
+        collar, depth: height of the collar and depth of its V in mm (`Skin.weave`), broadcast to (..., K).
+    """
+    x, y, z = place.unbind(-1)
+    vee = depth * (1 - x.abs() / 52).clamp(min=0) * smooth(z + 20, 15.0)
+    return -132 + collar - 0.38 * (z - 10) - vee - y

@@ -14,10 +14,10 @@ from facet.synthetic.occluders import paint_occluders
 from facet.synthetic.portrait import Atelier, Cast, Shots, illuminate
 from facet.synthetic.render import truth_maps, truth_vertices
 from facet.synthetic.skin_chart import lip_depth
+from facet.synthetic.skin_paint import under_collar
 
 CLASSES = ("background", "skin", "lips", "mouth", "eyes", "hair", "accessory", "cloth", "occluder")
 HAIRY = ("hair", "beard", "moustache", "brows", "lashes")
-COLLAR = -128.0  # mm on the reference head: cloth below
 NEAR = 3.0  # mm that a point may lie behind what its pixel shows and still be seen
 
 
@@ -66,7 +66,12 @@ def truth_of(
     empty = planes[:, -1:] == 0
     planes = planes / planes[:, -1:].clamp(min=1e-6)
     hidden = paint_occluders(planes.new_zeros(len(planes), 3, size, size), shots.occluder)[1][:, 0] > 0.5
-    segmentation = _vote(_classes(atelier, scene), scene.fragments.triangle.shape, scene.fragments.covered, k)
+    segmentation = _vote(
+        _classes(atelier, scene, cast.skin.weave[views.subject]),
+        scene.fragments.triangle.shape,
+        scene.fragments.covered,
+        k,
+    )
     segmentation[hidden] = CLASSES.index("occluder")
     pncc, shown = planes[:, 7:10], planes[:, 10:11] > 0.5
     chosen = cast.subjects.rows(views.subject)
@@ -141,8 +146,8 @@ def _mean_place(atelier: Atelier, scene: scenes.Scene) -> Tensor:
     return out
 
 
-def _classes(atelier: Atelier, scene: scenes.Scene) -> Tensor:
-    """(N,) index into CLASSES of the samples."""
+def _classes(atelier: Atelier, scene: scenes.Scene, weave: Tensor) -> Tensor:
+    """(N,) index into CLASSES of the samples; weave: (M, 4) of the people, see `Skin`."""
     model, out = atelier.model, torch.zeros_like(scene.item)
     for name in ("skin", "body", "mouth", "tongue", "eye_cavity", "eye_left", "eye_right"):
         kind = {"mouth": "mouth", "tongue": "mouth", "eye_left": "eyes", "eye_right": "eyes"}.get(
@@ -157,7 +162,8 @@ def _classes(atelier: Atelier, scene: scenes.Scene) -> Tensor:
     rest = (model.head_rest[corners] * scene.weights[own, :, None]).sum(1)
     skin = out[own] == CLASSES.index("skin")
     out[own[skin & (lip_depth(rest) > 0)]] = CLASSES.index("lips")
-    out[own[skin & (rest[:, 1] < COLLAR)]] = CLASSES.index("cloth")
+    under = under_collar(rest[:, None], *weave[scene.image[own], 2:, None].unbind(1))[:, 0]
+    out[own[skin & (under > 0)]] = CLASSES.index("cloth")
     out[(scene.item < 0) & (scene.triangle >= len(model.head_triangles))] = CLASSES.index("cloth")
     worn = (scene.item >= 0).nonzero()[:, 0]
     names = ["hair" if k in HAIRY else "mouth" if k == "teeth" else "accessory" for k in KINDS]
