@@ -64,13 +64,15 @@ def test_what_decides_the_weights_is_in_the_hash(change):
     assert hashes[0] != hashes[1]
 
 
-def test_generation_and_face_model_are_in_the_hash(monkeypatch):
+def test_generation_beards_and_face_model_are_in_the_hash(monkeypatch):
     before = configuration_hash(recipes.recipe("prn", PROFILE).configuration())
     other = PROFILE.with_(options={**PROFILE.options, "generation": 2})
     pictures = configuration_hash(recipes.recipe("prn", other).configuration())
+    bearded = PROFILE.with_(options={**PROFILE.options, "generation": 2, "beards": True})
+    targets = configuration_hash(recipes.recipe("prn", bearded).configuration())
     monkeypatch.setattr(recipes.face_files, "VERSION", "other")
     shapes = configuration_hash(recipes.recipe("prn", PROFILE).configuration())
-    assert len({before, pictures, shapes}) == 3
+    assert len({before, pictures, targets, shapes}) == 4
 
 
 def test_seed_and_augmentation_come_from_the_caller_and_the_profile():

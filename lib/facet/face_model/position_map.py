@@ -20,12 +20,15 @@ class UVSampler:
     Attributes:
         size: S; mean: (3·P,), identity: (K, 3·P) and expression: (52, 3·P) at the P = S² + R points,
         coordinate by coordinate.
+        corners: (P, 3) vertices of the patch around each point; weights: (P, 3) of theirs.
     """
 
     size: int
     mean: Tensor
     identity: Tensor
     expression: Tensor
+    corners: Tensor
+    weights: Tensor
 
     def points(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
         """(B, 3, S² + R) positions at the texels and along the rim, mm, model frame: one matrix product."""
@@ -33,6 +36,10 @@ class UVSampler:
         if alpha_exp is not None:
             flat = torch.addmm(flat, alpha_exp, self.expression)
         return flat.view(len(alpha_id), 3, -1)
+
+    def sampled(self, values: Tensor) -> Tensor:
+        """(B, C, S² + R) values (B, V, C) of the patch's vertices, at the texels and along the rim."""
+        return _sampled(values, self.corners, self.weights).transpose(1, 2)
 
     def positions(self, alpha_id: Tensor, alpha_exp: Tensor | None = None) -> Tensor:
         """(B, 3, S²) positions at the texels."""
@@ -58,16 +65,17 @@ def sampler(model: FaceModel, size: int, *, modes: int | None = None) -> UVSampl
     """
     modes = model.identity_modes if modes is None else modes
     triangle, weights = texel_lookup(model, size)
-    corners = model.triangles[triangle]  # (S², 3)
+    alone = weights.new_tensor([1.0, 0.0, 0.0]).expand(len(model.rim), 3)
+    corners = torch.cat([model.triangles[triangle], model.rim[:, None].expand(-1, 3)])  # (S² + R, 3)
+    weights = torch.cat([weights, alone])
     shapes = torch.cat([model.coarse_mean[None], model.identity[:modes], model.expression])
     fine = []
     for chunk in shapes.split(16):
         vertices = model._limit(model.face_matrix, chunk)  # (k, V, 3)
-        at_texels = (vertices[:, corners] * weights[None, :, :, None]).sum(dim=2)  # (k, S², 3)
-        points = torch.cat([at_texels, vertices[:, model.rim]], dim=1)
-        fine.append(points.permute(0, 2, 1).flatten(1))
+        fine.append(_sampled(vertices, corners, weights).permute(0, 2, 1).flatten(1))
     fine = torch.cat(fine)
-    return UVSampler(size, fine[0], fine[1 : 1 + modes].contiguous(), fine[1 + modes :].contiguous())
+    identity, expression = fine[1 : 1 + modes].contiguous(), fine[1 + modes :].contiguous()
+    return UVSampler(size, fine[0], identity, expression, corners, weights)
 
 
 def texel_lookup(model: FaceModel, size: int) -> tuple[Tensor, Tensor]:
@@ -128,6 +136,11 @@ def vertices_from_map(position_map: Tensor, uv: Tensor) -> Tensor:
         position_map, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     return sampled[:, :, 0].transpose(1, 2)
+
+
+def _sampled(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
+    """(B, P, C) Σ_k w_k values (B, V, C) of three corners each."""
+    return (values[:, corners] * weights[None, :, :, None]).sum(dim=2)
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:

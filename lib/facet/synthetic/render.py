@@ -96,21 +96,36 @@ def light(albedo: Tensor, gloss: Tensor, normals: Tensor, fragments: Fragments, 
     return torch.cat(colours)
 
 
-def truth_vertices(model: FaceModel, subjects: Subjects, views: Views) -> Tensor:
+def truth_vertices(
+    model: FaceModel, subjects: Subjects, views: Views, relief: Tensor | None = None
+) -> Tensor:
     """(M, V, 3) face-patch vertices in the image frame, pixels of the crop.
 
     z is measured from the deepest vertex of the patch's rim, as in the maps. That is the patch's minimum, but
     in one profile view of twenty (|yaw| near 100°) a cheek lies behind it, by up to 2 % of the crop.
+
+    Args:
+        relief: (M, V, 3) mm, model frame, from the skin of each view to the surface asked for
+            (`Beards.relief`); None is the skin.
     """
     chosen = subjects.rows(views.subject)
-    points, _ = views.project(model.blend(chosen.alpha_id, chosen.alpha_exp))
+    face = model.blend(chosen.alpha_id, chosen.alpha_exp)
+    points, _ = views.project(face if relief is None else face + relief)
     return torch.cat(
         [points[..., :2], points[..., 2:] - points[:, model.rim, 2:].amin(dim=1, keepdim=True)], dim=-1
     )
 
 
-def truth_maps(sampler: UVSampler, subjects: Subjects, views: Views) -> Tensor:
-    """(M, 3, S, S) position maps of views in pixels of the crop (one matrix product, then the camera)."""
+def truth_maps(sampler: UVSampler, subjects: Subjects, views: Views, relief: Tensor | None = None) -> Tensor:
+    """(M, 3, S, S) position maps of views in pixels of the crop; relief as in `truth_vertices`."""
+    return sampler.as_map(truth_texels(sampler, subjects, views, relief).transpose(1, 2))
+
+
+def truth_texels(
+    sampler: UVSampler, subjects: Subjects, views: Views, relief: Tensor | None = None
+) -> Tensor:
+    """(M, S² + R, 3) the maps' texels and the rim, z from the origin: one matrix product, then the camera."""
     chosen = subjects.rows(views.subject)
-    points, _ = views.project(sampler.points(chosen.alpha_id, chosen.alpha_exp).transpose(1, 2))
-    return sampler.as_map(points.transpose(1, 2))
+    points = sampler.points(chosen.alpha_id, chosen.alpha_exp)
+    points = points if relief is None else points + sampler.sampled(relief)
+    return views.project(points.transpose(1, 2))[0]

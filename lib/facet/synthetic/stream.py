@@ -9,9 +9,11 @@ from facet.augment import Augmentation, augment
 from facet.face_model import UVSampler, load, sampler
 from facet.synthetic import portrait
 from facet.synthetic.batches import FRONT, KINDS, LEFT
+from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import open_studio, read_bank
+from facet.synthetic.portrait import Atelier
 from facet.synthetic.poses import two_view_poses
-from facet.synthetic.render import context_size, render, truth_maps
+from facet.synthetic.render import Studio, context_size, render, truth_maps
 from facet.synthetic.subjects import draw_subjects, draw_views
 
 
@@ -22,11 +24,11 @@ class Stream:
     Attributes:
         studio, sampler: on the device; desk: a studio on the CPU, where everything is drawn, so that a step's
             people do not depend on the device; kind: "front", "pair" or "all-poses"; image_size: S.
-        generation: of synthetic people.
+        generation: of synthetic people; beards: as in `Batches`.
     """
 
-    studio: object
-    desk: object
+    studio: Studio | Atelier
+    desk: Studio | Atelier
     sampler: UVSampler
     bank: dict[str, Tensor]
     kind: str
@@ -36,6 +38,7 @@ class Stream:
     seed: int
     device: torch.device
     generation: int = 1
+    beards: Beards | None = None
 
     @classmethod
     def open(
@@ -46,6 +49,7 @@ class Stream:
         augmentation: Augmentation,
         *,
         generation: int = 1,
+        beards: bool = False,
         seed: int = 0,
         device: str = "auto",
     ) -> "Stream":
@@ -70,6 +74,7 @@ class Stream:
             seed,
             torch.device(device),
             generation,
+            Beards.open(model) if beards else None,
         )
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -87,7 +92,9 @@ class Stream:
         take = {1: render, 2: portrait.photograph}[self.generation]
         start = torch.arange(self.batch) * 3
         pictures = [take(self.studio, people, shots.rows(start + k).to(self.device), **window) for k in shown]
-        target = truth_maps(self.sampler, subjects, views.rows(start + first).to(self.device))
+        seen = views.rows(start + first).to(self.device)
+        relief = None if self.beards is None else self.beards.of_views(subjects, people.outfit, seen)
+        target = truth_maps(self.sampler, subjects, seen, relief)
         on_device = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
         return augment(torch.cat(pictures, dim=1), target, on_device, self.augmentation)
 

@@ -5,7 +5,8 @@
     synthetic-v2-…         the same people and poses, as the second generation photographs them
 
 Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some
-with skins, backgrounds and lights that training never shows.
+with skins, backgrounds and lights that training never shows. The truth is bare skin; in sets asked for with
+`beards` (…-v2-…-beards) it has their volume.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from facet.face_model import FaceModel, load
 from facet.synthetic.batches import FRONT, LEFT, RIGHT
+from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Description, Pictures, open_pictures
 from facet.synthetic.render import truth_vertices
 
@@ -39,6 +41,7 @@ class TestSet:
     model: FaceModel
     # for each sample of a person: the views it shows, the scored one first
     views: tuple[tuple[int, ...], ...]
+    beards: Beards | None = None  # whose volume the truth has
 
     def __len__(self) -> int:
         return len(self.pictures) * len(self.views)
@@ -60,7 +63,10 @@ class TestSet:
 
     def _truth(self, person: int) -> Tensor:
         rows = slice(person * self.pictures.per_person, (person + 1) * self.pictures.per_person)
-        return truth_vertices(self.model, self.pictures.subjects, self.pictures.views.rows(rows))
+        subjects, views = self.pictures.subjects, self.pictures.views.rows(rows)
+        worn = subjects, self.pictures.outfit, views
+        relief = None if self.beards is None else self.beards.of_views(*worn)
+        return truth_vertices(self.model, subjects, views, relief)
 
     def _sample(self, person: int, shown: tuple[int, ...], truth: Tensor) -> dict:
         images = [torch.from_numpy(self.pictures.picture(person, view).copy()) for view in shown]
@@ -83,23 +89,46 @@ class TestSet:
 
 
 def pairs(
-    image_size: int, people: int = 200, *, model: FaceModel | None = None, generation: int = 1, **options
+    image_size: int,
+    people: int = 200,
+    *,
+    model: FaceModel | None = None,
+    generation: int = 1,
+    beards: bool = False,
+    **options,
 ) -> TestSet:
-    """`synthetic-v1-pairs` (or of another generation) at an image size; options as `open_pictures`."""
+    """`synthetic-v1-pairs` (or of another generation) at an image size.
+
+    Args:
+        beards: the truth has their volume; options: as `open_pictures`.
+    """
     description = Description("test", "two-view", people, image_size, jitter=True, generation=generation)
     shown = ((FRONT, LEFT), (FRONT, RIGHT))
-    name = {1: PAIRS, 2: PAIRS_2}[generation]
-    return TestSet(name, open_pictures(description, **options), model or load(), shown)
+    return _opened({1: PAIRS, 2: PAIRS_2}[generation], description, shown, model, beards, options)
 
 
 def florence(
-    image_size: int, people: int = 50, *, model: FaceModel | None = None, generation: int = 1, **options
+    image_size: int,
+    people: int = 50,
+    *,
+    model: FaceModel | None = None,
+    generation: int = 1,
+    beards: bool = False,
+    **options,
 ) -> TestSet:
-    """`synthetic-v1-florence` (or of another generation): one photo a sample, 27 poses a person."""
+    """`synthetic-v1-florence` (see `pairs`): one photo a sample, 27 poses a person."""
     description = Description(
         "test", "florence", people, image_size, jitter=True, first=FLORENCE_FIRST, shard=10,
         generation=generation,
     )  # fmt: skip
-    name = {1: FLORENCE, 2: FLORENCE_2}[generation]
     shown = tuple((k,) for k in range(27))
-    return TestSet(name, open_pictures(description, **options), model or load(), shown)
+    return _opened({1: FLORENCE, 2: FLORENCE_2}[generation], description, shown, model, beards, options)
+
+
+def _opened(
+    name: str, description: Description, shown: tuple, model: FaceModel | None, beards: bool, options: dict
+) -> TestSet:
+    model, pictures = model or load(), open_pictures(description, **options)
+    if not beards:
+        return TestSet(name, pictures, model, shown)
+    return TestSet(f"{name}-beards", pictures, model, shown, Beards.open(model))

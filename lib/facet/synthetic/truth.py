@@ -10,9 +10,10 @@ from facet.face_model import PARTS, FaceModel, UVSampler
 from facet.face_model.wearables import KINDS
 from facet.rendering.interpolation import downsample, spread
 from facet.synthetic import scene as scenes
+from facet.synthetic.beards import Beards
 from facet.synthetic.occluders import paint_occluders
 from facet.synthetic.portrait import Atelier, Cast, Shots, illuminate
-from facet.synthetic.render import truth_maps, truth_vertices
+from facet.synthetic.render import truth_texels, truth_vertices
 from facet.synthetic.skin_chart import lip_depth
 from facet.synthetic.skin_paint import under_collar
 
@@ -50,13 +51,21 @@ class Truth:
 
 @torch.no_grad()
 def truth_of(
-    atelier: Atelier, sampler: UVSampler, cast: Cast, shots: Shots, *, size: int, shift: float
+    atelier: Atelier,
+    sampler: UVSampler,
+    cast: Cast,
+    shots: Shots,
+    *,
+    size: int,
+    shift: float,
+    beards: Beards | None = None,
 ) -> Truth:
     """The truth of the pictures that `portrait.photograph` takes of the same tables.
 
     Args:
         sampler: of the position maps, at any size.
         size: S; shift: pixels from the crop's corner to the picture's.
+        beards: whose volume vertices and maps have; None for bare skin.
     """
     model, views, k = atelier.model, shots.views, scenes.SUPERSAMPLING
     scene, _, albedo = illuminate(atelier, cast, shots, size=size, shift=shift)
@@ -74,15 +83,17 @@ def truth_of(
     )
     segmentation[hidden] = CLASSES.index("occluder")
     pncc, shown = planes[:, 7:10], planes[:, 10:11] > 0.5
+    relief = None if beards is None else beards.of_views(cast.subjects, cast.outfit, views)
     chosen = cast.subjects.rows(views.subject)
-    exact, _ = views.project(model.blend(chosen.alpha_id, chosen.alpha_exp))
-    texels, _ = views.project(sampler.points(chosen.alpha_id, chosen.alpha_exp).transpose(1, 2))
+    exact = model.blend(chosen.alpha_id, chosen.alpha_exp)
+    exact, _ = views.project(exact if relief is None else exact + relief)
+    texels = truth_texels(sampler, cast.subjects, views, relief)
     seen = Seen(scene.fragments.depth / k, hidden, views.scale, shift)
-    maps = truth_maps(sampler, cast.subjects, views)
+    maps = sampler.as_map(texels.transpose(1, 2))
     side = maps.shape[-1]
     return Truth(
         position_map=maps,
-        vertices=truth_vertices(model, cast.subjects, views),
+        vertices=truth_vertices(model, cast.subjects, views, relief),
         depth=planes[:, 0].masked_fill(empty[:, 0], torch.nan),
         normals=F.normalize(planes[:, 1:4], dim=1, eps=1e-6).masked_fill(empty, 0),
         pncc=pncc * shown,

@@ -14,6 +14,7 @@ from facet.face_model import files as face_files
 from facet.face_model import load, sampler
 from facet.profiles import Profile
 from facet.synthetic.batches import VALIDATION, Batches, Validation
+from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Description, open_pictures
 from facet.synthetic.stream import Stream
 from facet.training.history import History
@@ -66,6 +67,7 @@ def recipe(
             "validation_people": profile.people["val"],
             "rendered": profile.rendered,
             "generation": generation(profile),
+            **({"beards": True} if profile.options.get("beards") else {}),
             "face_model": face_files.VERSION,
             "shown": SHOWN[system, variant],
             "augmentation": asdict(augmentation(profile)),
@@ -91,19 +93,21 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     maps = sampler(model, profile.image_size)
     loss = PositionLoss(model.uv_weight(profile.image_size), squared=LOSS["squared"])
     kind, seed, batch = made.data["shown"], made.settings.seed, made.settings.batch
+    beards = Beards.open(model) if "beards" in made.data else None
     if profile.rendered == "streamed":
         device = made.settings.device
         batches = Stream.open(
             kind, batch, profile.image_size, augmentation(profile),
-            generation=generation(profile), seed=seed, device=device,
+            generation=generation(profile), beards="beards" in made.data, seed=seed, device=device,
         )  # fmt: skip
     else:
         pictures = _pictures("train", profile, workers, say)
-        batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed)
+        batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed, beards)
     held_out = _pictures("validation", profile, workers, say)
     # `maps` holds the model's own modes; held-out people have more: their truth is sampled with all of them
     exact = sampler(model, profile.image_size, modes=model.detail_modes)
-    return Task(batches, Validation(Batches(held_out, exact, kind, batch, VALIDATION, 1), loss), loss)
+    validation = Batches(held_out, exact, kind, batch, VALIDATION, 1, beards)
+    return Task(batches, Validation(validation, loss), loss)
 
 
 def trained(
