@@ -13,7 +13,7 @@ from facet.paths import ROOT
 
 # Left to right: a module imports from its own layer and from those before it.
 LAYERS = (
-    "paths files profiles dependencies geometry landmarks68 images jpeg",
+    "paths files profiles provenance dependencies geometry landmarks68 images jpeg",
     "face_model",
     "rendering",
     "crop disturb augment",
@@ -22,8 +22,9 @@ LAYERS = (
     "training",
     "reconstruction",
     "evaluation",
-    "pictures portraits figures viewers sheets sliders",
-    "provenance report jobs notebooks page readme execute",
+    "studies",
+    "pictures portraits figures viewers sheets people_sheets sliders",
+    "report jobs notebooks page readme execute",
     "cli",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

@@ -95,6 +95,28 @@ def test_an_epoch_passes_once_over_every_person_and_side(people, maps):
     assert epochs[0] != epochs[1]
 
 
+def test_of_one_view_a_person_an_epoch_passes_once_over_everybody(home, maps):
+    """Six fronts in batches of four, posed as the fronts of pairs; there are no sides for other kinds."""
+    fronts = open_pictures(tiny(poses="front", people=6), workers=1)
+    assert fronts.per_person == 1
+    assert fronts.views.yaw.abs().max() <= 14
+    assert torch.stack([fronts.views.pitch, fronts.views.roll]).abs().max() <= 9
+    one = Batches(fronts, maps, "front", 4, NONE)
+    shown = [person for step in range(6) for person in one.items(step)[0].tolist()]
+    epochs = [shown[k : k + 6] for k in range(0, 24, 6)]
+    assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    images, target = one(1)
+    who, _ = one.items(1)
+    stored = fronts.stack(who, torch.zeros_like(who))[..., 8:-8, 8:-8].float() / 255
+    assert (images - stored).abs().max() < 1e-4
+    expected = truth_maps(maps, fronts.subjects, fronts.views.rows(who))
+    torch.testing.assert_close(target, expected, rtol=1e-5, atol=1e-4)
+    for kind in ("pair", "all-poses"):
+        with pytest.raises(ValueError, match="one view a person, too few"):
+            Batches(fronts, maps, kind, 4, NONE)
+
+
 def test_all_poses_shows_each_view_with_its_own_map(batches, people, maps):
     every = Batches(people, maps, "all-poses", 16, NONE)
     images, target = every(0)
@@ -198,6 +220,18 @@ def test_stream_shows_the_same_fronts_to_one_photo_and_to_two(stream):
     assert (box.mean(dim=1) - (SIZE - 1) / 1.5).abs().max() < 2  # cropped by the landmarks
     with pytest.raises(ValueError, match="kind must be one of"):
         stream("sides")
+
+
+@pytest.mark.assets
+def test_stream_gives_targets_the_beards_volume():
+    options = {"generation": 2, "seed": 3, "device": "cpu"}
+    bare, bearded = (Stream.open("front", 6, SIZE, NONE, beards=b, **options) for b in (False, True))
+    assert bare.beards is None
+    (photos, target), (same, full) = bare(2), bearded(2)
+    assert torch.equal(photos, same)
+    moved = (full - target).abs().amax(dim=(1, 2, 3))
+    assert moved[0] > 0.3  # the one with a beard
+    assert moved[1:].max() == 0
 
 
 KEYS = {

@@ -105,6 +105,33 @@ def test_photos_are_listed(capsys):
     assert "astronaut: Eileen Collins" in capsys.readouterr().out
 
 
+def test_studies_are_listed(capsys):
+    from facet import cli
+
+    assert cli.main(["study"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("factors: ") and " of 14 cells" in line for line in lines)
+    assert any(line.startswith("beards: ") and " of 6 cells" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fctors"], "no study is called 'fctors'; there are factors, beards"),
+        (["factors", "--only", "hair"], "the study factors has no cell 'hair'; there are all-seed0, "),
+        (["factors", "--minutes", "0"], "--minutes must be positive"),
+    ],
+)
+def test_a_wrong_study_is_one_sentence(arguments, message, capsys):
+    from facet import cli
+
+    assert cli.main(["study", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
 def test_systems_are_listed(capsys):
     from facet import cli
 

@@ -12,6 +12,7 @@ import torch
 from facet.face_model import files
 from facet.face_model import load as load_model
 from facet.synthetic.dataset import Description, make
+from facet.synthetic.portrait import Atelier
 from facet.synthetic.render import Studio
 
 SIZE = 64
@@ -21,6 +22,12 @@ SIZE = 64
 def studio() -> Studio:
     """One studio a test process."""
     return Studio.open(load_model())
+
+
+@cache
+def atelier() -> Atelier:
+    """One atelier a test process."""
+    return Atelier.open(load_model())
 
 
 def root(folder: Path) -> Path:

@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
     _add_reconstruct(commands)
     _add_train(commands)
+    _add_study(commands)
     _add_report(commands)
     systems = commands.add_parser("systems", help="list the networks: parameters, MACs, weights at hand")
     systems.set_defaults(run=_systems)
@@ -132,8 +133,7 @@ def _add_train(commands) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    if options.minutes is not None and options.minutes <= 0:
-        raise ValueError(f"--minutes must be positive, got {options.minutes:g}")
+    _check_minutes(options)
     from facet import profiles
     from facet.training import obtain, recipes, train_slice
 
@@ -158,6 +158,35 @@ def _train(options: argparse.Namespace) -> None:
         f"{made.name}: {state}; {last['samples']:,} of {profile.samples:,} samples, "
         f"best validation loss {best['val_loss']:.5g}"
     )
+
+
+def _add_study(commands) -> None:
+    parser = commands.add_parser("study", help="list the studies, or go on with the trainings of one")
+    parser.add_argument("name", nargs="?", help="of the study; none lists them")
+    parser.add_argument("--only", metavar="CELL", help="one of its trainings")
+    parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render people (default 2)")
+    parser.set_defaults(run=_study)
+
+
+def _study(options: argparse.Namespace) -> None:
+    _check_minutes(options)
+    from facet import studies
+
+    if options.name is None:
+        for name in studies.STUDIES:
+            print(studies.overview(studies.find(name)))
+        return
+    study = studies.find(options.name)
+    how = {name: getattr(options, name) for name in ("only", "minutes", "device", "workers")}
+    studies.run(study, say=lambda text: print(text, flush=True), **how)
+    print(studies.overview(study))
+
+
+def _check_minutes(options: argparse.Namespace) -> None:
+    if options.minutes is not None and options.minutes <= 0:
+        raise ValueError(f"--minutes must be positive, got {options.minutes:g}")
 
 
 def _add_report(commands) -> None:

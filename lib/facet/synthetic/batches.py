@@ -8,6 +8,7 @@ from torch import Tensor
 
 from facet.augment import Augmentation, augment
 from facet.face_model import UVSampler
+from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Pictures
 from facet.synthetic.render import truth_maps
 
@@ -18,7 +19,7 @@ VALIDATION = Augmentation(rotation=10.0, scale=(0.9, 1.1), translation=0.05)  # 
 
 @dataclass
 class Batches:
-    """Batches of a two-view data set.
+    """Batches of a two-view data set, or of one with a front view alone.
 
     Kinds: "front" (the front picture), "pair" (front and one side picture; the map belongs to the front
     one), "all-poses" (any of the three pictures with its own map). "front" and "pair" with one seed show
@@ -26,8 +27,10 @@ class Batches:
     people.
 
     Attributes:
-        pictures: two-view data set; sampler: at its image size; kind: see above.
+        pictures: data set of poses "two-view", for kind "front" also "front"; sampler: at its image size.
+        kind: see above.
         batch: pictures or pairs a step; augmentation: ranges; seed: of order and augmentation.
+        beards: whose volume the targets have; None for bare skin.
     """
 
     pictures: Pictures
@@ -36,10 +39,13 @@ class Batches:
     batch: int
     augmentation: Augmentation
     seed: int = 0
+    beards: Beards | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
+        if self.kind != "front" and self.pictures.per_person == 1:
+            raise ValueError(f"the data set has one view a person, too few for kind {self.kind!r}")
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3·views, S, S) in [0, 1] and front maps (B, 3, S, S) in pixels of step `step`."""
@@ -48,8 +54,11 @@ class Batches:
         return self.make(people, side, generator)
 
     def items(self, step: int) -> tuple[Tensor, Tensor]:
-        """(B,) people and (B,) their side views: each epoch passes once over every (person, side)."""
-        count = 2 * len(self.pictures)
+        """(B,) people and (B,) their side views: each epoch passes once over every (person, side).
+
+        Of a data set without side views, once over every person.
+        """
+        count = self._count
         wanted = torch.arange(step * self.batch, (step + 1) * self.batch)
         epochs = wanted // count
         item = torch.cat(
@@ -66,12 +75,18 @@ class Batches:
         if self.kind == "pair":
             context = torch.cat([context, self.pictures.stack(people, side)], dim=1)
         views = self.pictures.views.rows(self.pictures.view_rows(people, first))
-        target = truth_maps(self.sampler, self.pictures.subjects, views)
+        worn = self.pictures.subjects, self.pictures.outfit, views
+        relief = None if self.beards is None else self.beards.of_views(*worn)
+        target = truth_maps(self.sampler, self.pictures.subjects, views, relief)
         return augment(context, target, generator, self.augmentation)
+
+    @property
+    def _count(self) -> int:
+        return len(self.pictures) * (1 if self.pictures.per_person == 1 else 2)
 
     def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
-        return torch.randperm(2 * len(self.pictures), generator=generator)
+        return torch.randperm(self._count, generator=generator)
 
 
 @dataclass

@@ -8,7 +8,7 @@ whole.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from facet import paths
 from facet.face_model import FaceModel, load
 from facet.face_model import files as cache
 from facet.files import write_beside
-from facet.synthetic import portrait
+from facet.synthetic import factors, portrait
+from facet.synthetic.outfits import Outfit
 from facet.synthetic.poses import Poses, florence_poses, rotation_poses, two_view_poses
 from facet.synthetic.render import Studio, context_size, render
 from facet.synthetic.subjects import Subjects, Views, draw_subjects, draw_views
@@ -29,7 +30,7 @@ from facet.synthetic.subjects import Subjects, Views, draw_subjects, draw_views
 GENERATIONS = (1, 2)
 TOGETHER = 6  # pictures rendered at a time
 SPLITS = ("train", "validation", "test")
-POSES = ("two-view", "rotation", "florence")
+POSES = ("two-view", "rotation", "florence", "front")
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,15 @@ class Description:
 
     Attributes:
         split: whose identities: train, validation or test; they are different people.
-        poses: "two-view" (front, left, right), "rotation" (eight bins) or "florence" (27 poses, perspective).
+        poses: "two-view" (front, left, right), "rotation" (eight bins), "florence" (27 poses, perspective) or
+            "front" (one view, posed as the front of "two-view").
         people: how many; the first ones of the split's bank, so a larger set contains a smaller one.
         image_size: side of the crop; pictures show `CONTEXT` times as much, unless `jitter` is set.
         jitter: crops as a detector would give them (300W-LP jitter), and just the crop: for test sets.
         seed: of everything drawn.
         first: first row of the bank.
         generation: of synthetic people, see GENERATIONS.
+        change: one of `factors.CHANGES`, made to what is drawn without it; second generation only.
     """
 
     split: str
@@ -56,10 +59,13 @@ class Description:
     first: int = 0
     shard: int = 50
     generation: int = 1
+    change: str = ""
 
     def __post_init__(self):
         if self.generation not in GENERATIONS:
             raise ValueError(f"generation must be one of {GENERATIONS}, got {self.generation!r}")
+        if self.change and factors.checked(self.change) and self.generation == 1:
+            raise ValueError(f"only people of the second generation can be changed ({self.change!r})")
         if self.split not in SPLITS or self.poses not in POSES:
             raise ValueError(
                 f"split must be one of {SPLITS} and poses of {POSES}, got {self.split!r}, {self.poses!r}"
@@ -68,7 +74,7 @@ class Description:
     @property
     def key(self) -> str:
         """Short hash of all but the number of people: shards are shared by sets of different size."""
-        values = {k: v for k, v in asdict(self).items() if k != "people"}
+        values = {k: v for k, v in asdict(self).items() if k != "people" and (k != "change" or v)}
         text = json.dumps({**values, "face_model": cache.VERSION}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -95,12 +101,14 @@ class Pictures:
 
     Attributes:
         images: for each shard (n, P, 3, L, L) uint8, a memory map; subjects, views: tables of all shards.
+        outfit: table of what the subjects wear; None in the first generation.
     """
 
     description: Description
     images: list[np.ndarray]
     subjects: Subjects
     views: Views
+    outfit: Outfit | None = None
 
     @property
     def per_person(self) -> int:
@@ -204,7 +212,8 @@ def draw_shard(description: Description, shard: int, studio):
     Returns:
         `Subjects` and `Views`, or of the second generation `Cast` and `Shots`.
     """
-    digest = hashlib.sha256(f"{description.key}/{shard}".encode()).digest()
+    drawn = replace(description, change="")  # a change keeps every number that it does not change
+    digest = hashlib.sha256(f"{drawn.key}/{shard}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
     bank = read_bank(description.split)
     first = description.first + shard * description.shard
@@ -222,7 +231,10 @@ def draw_shard(description: Description, shard: int, studio):
         return people, draw_views(generator, studio.model, people, poses, **options)
     cast = portrait.draw_cast(generator, studio, bank, rows, split=description.split)
     poses = _poses(description.poses, generator, description.shard)
-    return cast, portrait.draw_shots(generator, studio, cast, poses, shift=description.window[1], **options)
+    shots = portrait.draw_shots(generator, studio, cast, poses, shift=description.window[1], **options)
+    if description.change:
+        return factors.change(description.change, studio, cast, shots)
+    return cast, shots
 
 
 def read_bank(split: str) -> dict[str, Tensor]:
@@ -243,13 +255,16 @@ def _poses(name: str, generator: torch.Generator, people: int) -> Poses:
     if name == "florence":
         poses = florence_poses()
         return Poses(*(getattr(poses, angle).expand(people, -1) for angle in ("yaw", "pitch", "roll")))
+    if name == "front":
+        poses = two_view_poses(generator, people)
+        return Poses(*(getattr(poses, angle)[:, :1] for angle in ("yaw", "pitch", "roll")))
     return {"two-view": two_view_poses, "rotation": rotation_poses}[name](generator, people)
 
 
 def _read(description: Description) -> Pictures:
     from safetensors.torch import load_file
 
-    images, subjects, views = [], [], []
+    images, subjects, views, outfits = [], [], [], []
     for shard in range(description.shards):
         picture_file, parameter_file = shard_files(description, shard)
         images.append(np.load(picture_file, mmap_mode="r"))
@@ -258,12 +273,15 @@ def _read(description: Description) -> Pictures:
         seen.subject = seen.subject + shard * description.shard
         subjects.append(people)
         views.append(seen)
+        if description.generation > 1:
+            outfits.append(Outfit.from_state(state, "outfit"))
     people, per_person = description.people, images[0].shape[1]
     return Pictures(
         description,
         images,
         _join(subjects).rows(slice(people)),
         _join(views).rows(slice(people * per_person)),
+        _join(outfits).rows(slice(people)) if outfits else None,
     )
 
 

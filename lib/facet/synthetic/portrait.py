@@ -28,7 +28,7 @@ from facet.synthetic.occluders import Occluder, draw_occluders, paint_occluders
 from facet.synthetic.openings import Openings
 from facet.synthetic.poses import Poses
 from facet.synthetic.reflect import Surface, reflect, strand_shine
-from facet.synthetic.rooms import scene_background
+from facet.synthetic.rooms import background
 from facet.synthetic.skin import Skin, atlas, bake, bumped, draw_skin
 from facet.synthetic.skin_paint import under_collar
 from facet.synthetic.subjects import Subjects, Table, Views, draw_subjects, draw_views
@@ -198,12 +198,8 @@ def photograph(
         size: side of the pictures; shift: pixels from the crop's corner to the picture's (both ways).
         split: family of backgrounds.
     """
-    behind = torch.stack(
-        [
-            scene_background(torch.Generator().manual_seed(seed), size, split=split)
-            for seed in shots.views.background.tolist()
-        ]
-    )
+    seeds = shots.views.background.tolist()
+    behind = torch.stack([background(seed, size, split=split) for seed in seeds])
     scene, light, _ = illuminate(atelier, cast, shots, size=size, shift=shift)
     layers = torch.cat([light, torch.ones_like(light[:, :1])], dim=1)
     layers = downsample(spread(layers, scene.fragments).permute(0, 3, 1, 2), scenes.SUPERSAMPLING)

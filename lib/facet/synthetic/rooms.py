@@ -29,6 +29,9 @@ TEXTURES = RAW / "dtd" / "images"
 """Describable Textures (Cimpoi et al. 2014), if someone has put them there: a folder of JPEGs a word."""
 TEXTURE_SHARE = 0.2
 SPLITS = ("train", "test")
+PLAIN = -1
+"""The seed of a background that shows nothing (drawn seeds are not negative)."""
+GREY = 0.18  # linear, of that background
 
 Family = tuple[Callable[[Canvas], None], float, float]
 """What paints, and the radii of the lens's disk, in sides of the picture."""
@@ -55,6 +58,13 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "train": _SHARED,
     "test": (*_SHARED, *((stone, 0.009, 0.02),) * 4, *((beach, 0.006, 0.03),) * 4),
 }
+
+
+def background(seed: int, size: int, *, split: str = "train") -> Tensor:
+    """The background (3, S, S) of a seed: that of :func:`scene_background`, or even grey for PLAIN."""
+    if seed == PLAIN:
+        return torch.full((3, size, size), GREY)
+    return scene_background(torch.Generator().manual_seed(seed), size, split=split)
 
 
 def scene_background(

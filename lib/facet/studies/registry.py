@@ -1,0 +1,87 @@
+"""The studies there are, what is known of each, and their records as one table."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from facet.paths import CACHE, REPORTS
+from facet.studies import beards, factors
+from facet.studies.queue import STATES, Study, read, state
+
+STUDIES: dict[str, Callable[[], Study]] = {"factors": factors.study, "beards": beards.study}
+
+# Columns of every score; some add low, high (the 95 % interval), identities and values (of the samples).
+SCORE = ["test_set", "metric", "normaliser", "mean", "n"]
+
+
+def find(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"no study is called {name!r}; there are {', '.join(STUDIES)}")
+    return STUDIES[name]()
+
+
+def records(name: str, *, reports: Path = REPORTS) -> pd.DataFrame:
+    """A row a score of the finished cells of a study, in its order; a stale record is not among them.
+
+    Returns:
+        Columns study, cell, what is varied, samples, seconds, device, commit, SCORE, and what else the scores
+        say.
+    """
+    return table(find(name), reports=reports)
+
+
+def table(study: Study, *, reports: Path = REPORTS) -> pd.DataFrame:
+    """`records` of a study that is at hand."""
+    known = ["samples", "seconds", "device", "commit"]
+    columns = ["study", "cell", *study.cells[0].varied, *known, *SCORE]
+    rows = []
+    for cell in study.cells:
+        record = read(study, cell, reports=reports)
+        if record and record["hash"] == cell.hash:
+            about = {name: record[name] for name in ("study", "cell", *known)} | dict(cell.varied)
+            rows += [about | score for score in record["scores"]]
+    others = dict.fromkeys(name for row in rows for name in row if name not in columns)
+    return pd.DataFrame(rows, columns=[*columns, *others])
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Scores of `table` over seeds: a row for what is varied beside the seed, test set and metric.
+
+    Returns:
+        The varied columns, samples, test_set, metric, normaliser, n (of one seed), seeds, mean over seeds and
+        spread: the largest less the smallest.
+    """
+    known = ["study", "cell", "samples", "seconds", "device", "commit", "seed", *SCORE]
+    varied = [name for name in found.columns[: found.columns.get_loc("samples")] if name not in known]
+    keys = [*varied, "samples", "test_set", "metric", "normaliser", "n"]
+    grouped = found.groupby(keys, sort=False)["mean"]
+    over = {"seeds": "count", "mean": "mean", "spread": lambda v: v.max() - v.min()}
+    return pd.DataFrame({name: grouped.agg(how) for name, how in over.items()}).reset_index()
+
+
+def overview(study: Study, *, reports: Path = REPORTS, cache: Path = CACHE) -> str:
+    """How far a study is, and about how long the rest takes one process, as its finished cells tell."""
+    states = [state(study, cell, reports=reports, cache=cache) for cell in study.cells]
+    counts = {name: states.count(name) for name in STATES}
+    left = len(states) - counts["finished"]
+    others = [f"{counts[name]} {name}" for name in ("stale", "started") if counts[name]]
+    text = ", ".join([f"{counts['finished']} of {len(states)} cells", *others])
+    if left:
+        taken = [
+            read(study, cell, reports=reports)["seconds"] / 60
+            for cell, found in zip(study.cells, states, strict=True)
+            if found == "finished"
+        ]
+        each = sum(taken) / len(taken) if taken else study.minutes
+        text += f"; about {_duration(left * each)} left at {each:.0f} min a cell"
+    return f"{study.name}: {text}\n  {study.title}"
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,101 @@
+"""A cell's training: a position-map network on synthetic people, described by plain values alone.
+
+A configuration has the entries
+
+    system, width, image_size, options    of `build`
+    settings                              of `Settings`, without the device
+    data                                  generation, poses, change, people, what is shown, beards in targets
+    augmentation                          fields of `Augmentation`
+    loss                                  of `PositionLoss`, with the weights' names
+    test                                  people and jitter, and what else describes the test
+"""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from facet.augment import Augmentation
+from facet.face_model import FaceModel, load, sampler
+from facet.networks import build
+from facet.studies.queue import OutOfTime, Session
+from facet.synthetic.batches import VALIDATION, Batches, Validation
+from facet.synthetic.beards import Beards
+from facet.synthetic.dataset import Description, Pictures, open_pictures
+from facet.training import History, PositionLoss, Settings, fit
+
+
+def train(configuration: Mapping, session: Session) -> tuple[nn.Module, History]:
+    """A trained network in eval mode on the CPU, and its history.
+
+    Raises:
+        OutOfTime: the session's time was not enough; the next call with its folder goes on.
+    """
+    size, data = configuration["image_size"], configuration["data"]
+    settings = Settings(**configuration["settings"], device=session.device)
+    model = load()
+    loss = PositionLoss(model.uv_weight(size), squared=configuration["loss"]["squared"])
+    beards = Beards.open(model) if data["beards"] else None
+    augmentation = Augmentation(**configuration["augmentation"])
+    batches = _batches("train", configuration, session, model, beards, augmentation)
+    validation = _batches("validation", configuration, session, model, beards, VALIDATION)
+    network = build(
+        configuration["system"], image_size=size, width=configuration["width"], seed=settings.seed,
+        **configuration["options"],
+    )  # fmt: skip
+    session.tell(f"{configuration['system']} on {data['people']:,} people, {settings.steps:,} steps")
+    history = fit(
+        network, batches, Validation(validation, loss), settings, loss=loss, folder=session.folder,
+        minutes=session.minutes, progress="auto" if session.say else "none",
+    )  # fmt: skip
+    if not history.finished:
+        raise OutOfTime
+    return network.cpu(), history
+
+
+def held_out(configuration: Mapping, session: Session, *, change: str) -> Pictures:
+    """The test people of a configuration, with a change of their own ("" for none).
+
+    Raises:
+        OutOfTime: see `rendered`.
+    """
+    test, data = configuration["test"], {**configuration["data"], "change": change}
+    asked = _people(data, "test", configuration["image_size"], test["people"], jitter=test["jitter"])
+    return rendered(asked, session)
+
+
+def rendered(description: Description, session: Session) -> Pictures:
+    """An opened data set, its missing shards rendered first.
+
+    Raises:
+        OutOfTime: the session's time was not enough; shards that are there stay.
+    """
+
+    def progress(done: int, shards: int) -> None:
+        session.tell(f"{description.split} people: {done} of {shards} shards")
+        session.check()
+
+    return open_pictures(description, workers=session.workers, progress=progress)
+
+
+def _people(data: Mapping, split: str, image_size: int, count: int, **options) -> Description:
+    return Description(
+        split, data["poses"], count, image_size,
+        generation=data["generation"], change=data["change"], **options,
+    )  # fmt: skip
+
+
+def _batches(
+    split: str,
+    configuration: Mapping,
+    session: Session,
+    model: FaceModel,
+    beards: Beards | None,
+    augmentation: Augmentation,
+) -> Batches:
+    size, data, settings = (configuration[name] for name in ("image_size", "data", "settings"))
+    count = data["people" if split == "train" else "validation_people"]
+    pictures = rendered(_people(data, split, size, count), session)
+    # held-out people have more modes than the model's own: their truth is sampled with all of them
+    maps = sampler(model, size, modes=None if split == "train" else model.detail_modes)
+    seed = settings["seed"] if split == "train" else 1
+    return Batches(pictures, maps, data["shown"], settings["batch"], augmentation, seed, beards)

@@ -1,0 +1,167 @@
+"""The studies there are: cells that differ in what they say, and what their networks are scored on."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import pytest
+import tiny_people
+import torch
+
+from facet import paths
+from facet.augment import Augmentation
+from facet.evaluation import study as measured
+from facet.face_model import files, load, wearables
+from facet.geometry import similarity
+from facet.networks import build
+from facet.reconstruction import photos
+from facet.studies import beards, factors, find, queue, record_path, run, scores, table
+from facet.studies import train as training
+from facet.synthetic import eye_assets
+from facet.synthetic.factors import GROUPS
+from facet.training import History
+
+
+def test_unknown_study():
+    with pytest.raises(ValueError, match="no study is called 'fctors'; there are factors, beards"):
+        find("fctors")
+
+
+def test_cells_of_the_factor_study_differ_in_one_factor_and_the_seed():
+    cells = factors.study().cells
+    assert len(cells) == 2 * (1 + len(GROUPS)) == len({cell.hash for cell in cells})
+    assert [cell.name for cell in cells[:2]] == ["all-seed0", "without-hair-seed0"]
+    for cell in cells:
+        plain = json.loads(json.dumps(cells[0].configuration))
+        plain["settings"]["seed"] = cell.varied["seed"]
+        without = cell.varied["without"]
+        plain["data"]["change"] = "" if without == "nothing" else f"without {without}"
+        assert json.loads(json.dumps(cell.configuration)) == plain
+    described = cells[0].configuration
+    assert described["settings"]["steps"] * described["settings"]["batch"] == 40_000
+    assert Augmentation(**described["augmentation"]) == Augmentation.preset("photo-light")
+
+
+def test_cells_of_the_beard_study_differ_in_people_and_targets():
+    cells = beards.study().cells
+    assert len({cell.hash for cell in cells}) == len(cells) == 6
+    found = {(cell.varied["beards"], cell.varied["seed"]): cell.configuration for cell in cells}
+    for (name, seed), described in found.items():
+        plain = json.loads(json.dumps(found["not at all", 0]))
+        plain["settings"]["seed"] = seed
+        if name != "not at all":
+            plain["data"] |= {"change": "bearded", "beards": name == "image and target"}
+        assert json.loads(json.dumps(described)) == plain
+    whole = factors.study().cells[0].configuration
+    assert found["not at all", 0]["settings"] == whole["settings"]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A root of its own with the built assets; shards of two people."""
+    built = (wearables.ensure(), eye_assets.ensure(), *files.ensure())
+    root = tiny_people.root(tmp_path / "home")
+    cache = root / "data" / "cache"
+    for path in built:
+        if not (cache / path.name).exists():
+            (cache / path.name).symlink_to(path)
+    monkeypatch.setattr(paths, "CACHE", cache)
+    plain = training.Description
+    monkeypatch.setattr(training, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_a_cell_stopped_in_time_ends_as_one_that_was_not(home, tmp_path, monkeypatch):
+    """Broken off after each shard of training and validation people and after the first of three steps.
+
+    By a clock that moves on by a second whenever it is looked at: the third look is late.
+    """
+    ticks = itertools.count()
+    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    tiny = factors.study(samples=24, train_people=2, validation_people=2, test_people=2)
+    name = "without-camera-seed1"
+    cut, whole = (
+        {"reports": tmp_path / n / "reports", "cache": tmp_path / n / "cache"} for n in ("cut", "whole")
+    )
+    for _ in range(3):
+        assert run(tiny, only=name, minutes=2.5 / 60, device="cpu", **cut) == [name]
+    assert [
+        len(list((home / "data" / "cache" / "synthetic").glob(f"{split}-*/*.npy")))
+        for split in ("train", "validation", "test")
+    ] == [1, 1, 0]
+    (history,) = (cut["cache"] / "studies" / "factors").glob("*/history.csv")
+    assert [row["step"] for row in History.read_csv(history).rows] == [1]
+    for place in (cut, whole):
+        assert run(tiny, only=name, device="cpu", **place) == []
+    records = [json.loads(record_path(tiny, tiny.cell(name), p["reports"]).read_text()) for p in (cut, whole)]
+    assert records[0]["scores"] == records[1]["scores"]
+    assert records[0]["samples"] == 24
+    rows = {row["test_set"]: row for row in records[0]["scores"] if row["metric"] != "exact"}
+    assert rows["synthetic-v2-front"]["n"] == 2
+    assert rows["photographs"]["n"] == len(photos.available())
+    frame = table(tiny, reports=whole["reports"])
+    assert set(frame["metric"]) == {"exact", "depth", "landmarks", "placed-points"}
+    assert (frame["without"] == "camera").all()
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_bearded_men_are_scored_against_either_surface(home, tmp_path):
+    """After one step a network knows no beards, and is the same distance from both but where beards are."""
+    tiny = beards.study(samples=8, train_people=2, validation_people=2, test_people=6)
+    where = {"reports": tmp_path / "reports", "cache": tmp_path / "cache"}
+    assert run(tiny, only="image-and-target-seed0", device="cpu", **where) == []
+    rows = table(tiny, reports=where["reports"]).set_index(["test_set", "metric"])
+    men = {str(name): rows.loc[name] for name in (beards.MEN, f"{beards.MEN}-beards", beards.BEARDLESS)}
+    bare, outer, beardless = men.values()
+    assert beardless.loc["exact", "n"] == 6
+    count = bare.loc["exact", "n"]
+    assert 0 < count < 6
+    assert count == outer.loc["exact", "n"] == bare.loc["exact-part", "n"] == outer.loc["exact-part", "n"]
+    whole, part = (abs(bare.loc[m, "mean"] - outer.loc[m, "mean"]) for m in ("exact", "exact-part"))
+    assert part > 2 * whole > 0
+
+
+def test_a_part_of_the_face_is_scored_in_millimetres_after_the_whole_is_aligned(generator, monkeypatch):
+    """Against a slow loop, on a face of seven vertices of which the last is not counted."""
+    truth, wrong = torch.rand(2, 7, 3, generator=generator) * 50, torch.rand(2, 7, 3, generator=generator)
+    weight = torch.tensor([1.0] * 6 + [0.0])
+    model = SimpleNamespace(weight=weight, triangles=torch.tensor([[0, 1, 2]]), landmarks=torch.arange(2))
+    about = {"images": torch.zeros(3, 4, 4), "scale": 2.0, "yaw": 0.0, "pitch": 0.0}
+    samples = [{**about, "vertices": vertices, "identity": k} for k, vertices in enumerate(truth)]
+    answer = (truth + wrong)[:1]
+    monkeypatch.setattr(measured, "position_map_predictor", lambda *a, **k: lambda images: answer)
+    network = SimpleNamespace(name="toy", views=1)
+    where = [torch.tensor(part).bool() for part in ([1, 0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 1])]
+    (row,) = scores.partial(network, "set", samples, where, model)
+    ours, theirs = answer[:, :6].double(), truth[:1, :6].double()
+    fitted = similarity(ours, theirs).apply(ours)
+    expected = sum(float((fitted[0, k] - theirs[0, k]).norm()) / 2 for k in (0, 2)) / 2
+    assert row["mean"] == pytest.approx(expected, abs=1e-3)
+    assert (row["n"], row["metric"], row["normaliser"]) == (1, "exact-part", "mm")
+    assert scores.partial(network, "set", samples, where[1:] * 2, model) == []
+
+
+@pytest.mark.assets
+def test_photographs_are_scored_in_their_own_pixels(monkeypatch):
+    """Landmarks that lie 3 % of the box beside the placed points, in the crop, err so in the photo."""
+    model, size = load(), 64
+    network = build("prn", image_size=size, width=0.1).eval()
+    for photo in photos.available():
+        x0, y0, x1, y1 = photo.box
+        side = 1.5 * ((x1 - x0) + (y1 - y0)) / 2  # the 300W-LP crop
+        corner = ((x0 + x1) / 2 - side / 2, (y0 + y1) / 2 - side / 2)
+        points = torch.zeros(1, len(model.landmarks), 3)
+        for number, place in photo.points.items():
+            points[0, number, :2] = torch.tensor(
+                [(p - c) * (size - 1) / side for p, c in zip(place, corner, strict=True)]
+            )
+        off = 0.03 * ((x1 - x0) * (y1 - y0)) ** 0.5 * (size - 1) / side  # 3 % of the box
+        monkeypatch.setattr(photos, "available", lambda only=photo: [only])
+        beside = points + torch.tensor([off, 0, 9])
+        monkeypatch.setattr(scores, "vertices_from_map", lambda found, uv, beside=beside: beside)
+        row, every = scores.photographs(network, model)
+        assert row["mean"] == pytest.approx(3.0, abs=1e-3)
+        assert (row["n"], every["n"]) == (len(photo.points), 1)
