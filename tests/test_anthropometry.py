@@ -12,6 +12,7 @@ from facet.synthetic.anthropometry import (
     measures,
     point_vertices,
     points,
+    typology_angle,
 )
 from facet.synthetic.dataset import read_bank
 
@@ -51,6 +52,27 @@ def test_demographics_by_hand():
     assert [people["ancestry", v] for v in ("african", "asian", "caucasian")] == [1, 2, 1]
     assert rows["gender", "women"]["deviation"] == pytest.approx(0.25)
     assert rows["age", "30 to 39"]["expected"] == pytest.approx(10 / 62)
+
+
+def test_skin_tones_are_counted_where_they_are_known():
+    some = {"years": torch.tensor([20.0, 40.0, 60.0, 70.0]), "gender": torch.zeros(4)}
+    some["ancestry"] = torch.eye(3)[[0, 1, 2, 2]]
+    assert not [row for row in demographics(some) if row["what"] == "skin tone"]
+    some["melanin"] = torch.tensor([0.0, 0.2, 0.3, 1.0])  # 60°, 36°, 24°, −60°
+    rows = {row["value"]: row for row in demographics(some) if row["what"] == "skin tone"}
+    assert [row["people"] for row in rows.values()] == [1, 0, 1, 1, 0, 1]
+    assert list(rows) == ["dark", "brown", "tan", "intermediate", "light", "very light"]
+    assert rows["tan"]["deviation"] == pytest.approx(1 / 4 - 1 / 6)
+
+
+def test_typology_angle_is_that_of_the_painted_tone():
+    """ITA = atan((L* − 50) / b*) of the colour that a melanin gives."""
+    from facet.synthetic.skin_paint import to_lab, tone
+
+    melanin = torch.linspace(0, 1, 21)
+    lab = to_lab(tone(melanin, torch.zeros(21), torch.zeros(21)))
+    angle = torch.rad2deg(torch.atan2(lab[:, 0] - 50, lab[:, 2]))
+    torch.testing.assert_close(typology_angle(melanin), angle, atol=0.01, rtol=0)
 
 
 @pytest.mark.assets

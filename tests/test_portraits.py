@@ -5,9 +5,11 @@ import io
 import numpy as np
 import pytest
 import torch
+from tiny_people import atelier
 
 from facet import face_model, portraits, report
 from facet.rendering.compare_maps import compare_maps
+from facet.synthetic import sitting
 
 pytestmark = pytest.mark.assets
 
@@ -53,6 +55,39 @@ def test_sliders_move_the_head(model):
         face_sliders(model, expressions=("mouthWide",))
 
 
+def test_portrait_sliders_take_the_picture_anew():
+    from facet import sliders
+
+    cast, shots = sitting.sit(atelier(), [5], sitting.posed(0.0), size=64, seed=3, plain=True)
+    before = sitting.take(atelier(), cast, shots, size=64)[0]
+    assert (sliders.dialled(atelier(), cast, shots, {}, size=64) - before).abs().mean() < 1e-3
+    darker = sliders.dialled(atelier(), cast, shots, {"exposure": -1.5}, size=64)
+    assert darker.mean() < 0.8 * before.mean()
+    for dial, value in (
+        ("yaw", 60.0),
+        ("smile", 1.0),
+        ("gaze", -1.0),
+        ("light from", 90.0),
+        ("hat", "fedora"),
+    ):
+        values = {dial: value, "hard light": 1.0} if dial == "light from" else {dial: value}
+        base = sliders.dialled(atelier(), cast, shots, {**values, dial: ""} if dial == "hat" else {}, size=64)
+        changed = sliders.dialled(atelier(), cast, shots, values, size=64)
+        assert (changed - base).abs().amax(dim=0).gt(0.05).float().mean() > 0.002, dial
+    with pytest.raises(ValueError, match="nothing is called sun"):
+        sliders.dialled(atelier(), cast, shots, {"sun": 1.0}, size=64)
+    screen, column = sliders.portrait_sliders(atelier(), cast, shots, size=64).children
+    first = screen.value
+    controls = {made.description: made for made in column.children}
+    assert list(controls) == [*sliders.DIALS, *sliders.WORN]
+    assert controls["melanin"].value == pytest.approx(float(cast.skin.melanin[0]), abs=0.02)
+    controls["yaw"].value = 45.0
+    assert screen.value != first
+    controls["yaw"].value = 0.0
+    controls["glasses"].value = "glasses"
+    assert len(screen.value) > 500
+
+
 def test_maps_are_compared(model):
     row = compare_maps(model, 32, batch=2, generator=torch.Generator().manual_seed(0), repeats=1)
     assert 0 < row["error_999"] <= row["error_max"] < 1e-3
@@ -64,7 +99,8 @@ def test_a_palette_makes_pictures_smaller(rng):
 
     ramp = np.linspace(0, 1, 96 * 96).reshape(96, 96, 1) * np.array([1.0, 0.9, 0.8])
     ramp = (ramp + rng.normal(0, 0.01, ramp.shape)).clip(0, 1)
-    full, small = report.png_bytes(ramp), report.png_bytes(ramp, colours=64)
+    image = report.as_image(ramp)
+    full, small = report.png_bytes(image), report.png_bytes(image, colours=64)
     assert len(small) < 0.6 * len(full)
     one, other = (np.asarray(Image.open(io.BytesIO(b)).convert("RGB")).astype(int) for b in (full, small))
     assert np.abs(one - other).mean() < 4

@@ -1,5 +1,6 @@
 """Results are written in one step, are the same bytes twice, and belong to one notebook."""
 
+import io
 import json
 import os
 import subprocess
@@ -91,6 +92,26 @@ def test_equal_results_are_equal_bytes(home):
     assert set(contents[0]) == {"curve.png", "image.png", "nme.csv", "nme.md"}
     picture = Image.open(home / "reports/smoke/figures/curve.png")
     assert picture.info.keys() <= {"dpi"}
+
+
+def test_photographs_are_jpegs_and_small_in_the_notebook(home, monkeypatch, rng):
+    shown = []
+    monkeypatch.setattr(report, "_show", shown.append)
+    run = report.start(NOTEBOOK, profile="smoke", device="cpu")
+    picture = np.kron(rng.random((30, 60, 3)), np.ones((40, 40, 1)))  # 1200 × 2400 pixels
+    for _ in range(2):
+        run.figure(picture, "people", photo=True)
+    path = home / "reports/smoke/figures/people.jpg"
+    assert np.abs(np.asarray(Image.open(path)) / 255 - picture).mean() < 0.03
+    assert provenance.read(home / "reports/smoke/provenance.json")[NOTEBOOK]["artefacts"].keys() == {
+        "figures/people.jpg"
+    }
+    assert Image.open(io.BytesIO(shown[0])).size == (report.SHOWN, report.SHOWN // 2)
+    assert shown[0] == shown[1]
+    run.figure(picture[:80, :80], "small", photo=True)
+    assert Image.open(io.BytesIO(shown[2])).size == (80, 80)
+    with pytest.raises(ValueError, match="bare name"):
+        run.figure(picture, "people.jpg")
 
 
 def test_tables_have_the_common_columns_first(home):

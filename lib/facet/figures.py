@@ -68,6 +68,7 @@ __all__ = [
     "image_array",
     "mesh_figure",
     "overlay_mesh",
+    "panels",
     "plot_ced",
     "plot_error_by_yaw",
     "plot_history",
@@ -194,6 +195,14 @@ def plot_error_by_yaw(
     axes.set(ylim=(0, None), ylabel=_axis_name(metric, normaliser), title=title)
     axes.legend(**_BESIDE)
     return figure
+
+
+def panels(*widths: float, height: float = 2.7) -> tuple[Figure, np.ndarray]:
+    """A figure with a row of axes, so wide in inches."""
+    figure, grid = plt.subplots(
+        1, len(widths), figsize=(sum(widths), height), width_ratios=widths, squeeze=False
+    )
+    return figure, grid[0]
 
 
 def show_images(

@@ -28,6 +28,8 @@ COLUMNS = (
     "model variant test_set metric normaliser yaw pitch profile seed device samples mean median std p90 n "
     "ms images_per_second threads source"
 ).split()
+PHOTO_QUALITY = 82
+SHOWN, SHOWN_QUALITY = 800, 75  # widest JPEG inside a notebook, pixels
 
 
 def resolve(name: str, value):
@@ -134,10 +136,12 @@ class Run:
             "artefacts": {},
         }
 
-    def figure(self, figure, name: str, *, caption: str = "", dpi: int = 110, colours: int = 0) -> None:
-        """Save a figure as a PNG and show it in the notebook.
+    def figure(
+        self, figure, name: str, *, caption: str = "", dpi: int = 110, colours: int = 0, photo: bool = False
+    ) -> None:
+        """Save a figure and show it in the notebook.
 
-        The PNG's bytes are a function of the pixels alone.
+        The file's bytes are a function of the pixels alone.
 
         Args:
             figure: matplotlib Figure, or an image: (H, W, 3) or (H, W) array or tensor, floats in [0, 1] or
@@ -146,13 +150,15 @@ class Run:
             caption: one sentence for the report's page.
             dpi: of a matplotlib figure.
             colours: of a palette, for large smooth pictures (256 makes them about 40 % smaller); 0 keeps all.
+            photo: a JPEG, for what is made of photographs; the notebook shows one at most SHOWN pixels wide.
         """
-        path = self._path("figures", name, ".png")
-        data = png_bytes(figure, dpi, colours)
+        path = self._path("figures", name, ".jpg" if photo else ".png")
+        image = as_image(figure, dpi)
+        data = jpeg_bytes(image, PHOTO_QUALITY) if photo else png_bytes(image, colours)
         with write_beside(path) as temporary:
             temporary.write_bytes(data)
         self._keep(path, "figure", caption)
-        _show(data)
+        _show(jpeg_bytes(image, SHOWN_QUALITY, widest=SHOWN) if photo else data)
 
     def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
         """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
@@ -214,7 +220,7 @@ class Run:
         self._save()
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
-        if Path(name).name != name or Path(name).suffix in (".png", ".csv", ".md", ".html"):
+        if Path(name).name != name or Path(name).suffix in (".png", ".jpg", ".csv", ".md", ".html"):
             raise ValueError(f"{name!r}: give a bare name, without folder or suffix")
         ends = ([self.variant] if self.variant else []) + (
             [f"seed{self.seed}"] if self.seed != self.profile.seed else []
@@ -236,24 +242,38 @@ class Run:
         provenance.merge(self.folder / "provenance.json", key, self._entry, known=self.home)
 
 
-def png_bytes(figure, dpi: int = 110, colours: int = 0) -> bytes:
-    """PNG of a matplotlib Figure or an image array, without date or software; `colours` in all, or 0."""
+def png_bytes(image, colours: int = 0) -> bytes:
+    """PNG of a PIL image, without date or software; `colours` in all, or 0."""
     from PIL import Image
 
-    if hasattr(figure, "savefig"):
-        import matplotlib.pyplot as plt
-
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
-        plt.close(figure)
-        image = Image.open(buffer).convert("RGB")
-    else:
-        image = Image.fromarray(_uint8(figure))
     if colours:
         image = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     out = io.BytesIO()
     image.save(out, format="PNG", optimize=True)
     return out.getvalue()
+
+
+def jpeg_bytes(image, quality: int, widest: int = 0) -> bytes:
+    """JPEG of a PIL image, made smaller if it is wider than `widest` pixels (0: as it is)."""
+    if widest and image.width > widest:
+        image = image.resize((widest, round(image.height * widest / image.width)))
+    out = io.BytesIO()
+    image.convert("RGB").save(out, format="JPEG", quality=quality, optimize=True)
+    return out.getvalue()
+
+
+def as_image(figure, dpi: int = 110):
+    """PIL image of a matplotlib Figure or of an image array."""
+    from PIL import Image
+
+    if not hasattr(figure, "savefig"):
+        return Image.fromarray(_uint8(figure))
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return Image.open(buffer).convert("RGB")
 
 
 def _uint8(image) -> np.ndarray:
@@ -292,13 +312,13 @@ def _summary(frame, run: Run):
 
 
 def _show(data: bytes) -> None:
-    """Display a PNG where a notebook is running."""
+    """Display a picture where a notebook is running."""
     if "IPython" in sys.modules:
         from IPython import get_ipython
         from IPython.display import Image, display
 
         if get_ipython() is not None and "ipykernel" in sys.modules:
-            display(Image(data=data, format="png"))
+            display(Image(data=data, format="png" if data[:4] == b"\x89PNG" else "jpeg"))
 
 
 def publish(stage: Path, profile: str, key: str, facts: Mapping[str, object]) -> list[str]:

@@ -14,8 +14,13 @@ Published means and standard deviations, in mm:
 
 Neither is a sample of the world: other populations have other means (noses 3 to 5 mm wider, say), so mixed
 people spread more than either.
+
+Classes of skin tone are those of Chardon, Cretois & Hourseau, "Skin colour typology and suntanning pathways",
+International Journal of Cosmetic Science 13, 1991, with the darkest split off at −30° (Del Bino & Bernerd,
+British Journal of Dermatology 169, 2013).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -71,6 +76,11 @@ MEASURES: dict[str, Measure] = {
     "eye length": Measure(("left endocanthion", "left exocanthion"), (29.2, 2.0), (28.2, 2.0)),
     "pupils": Measure(_between("pupil"), (64.0, 3.4), (61.7, 3.6)),
 }
+
+
+TONES = ("dark", "brown", "tan", "intermediate", "light", "very light")
+TONE_EDGES = (-30.0, 10.0, 28.0, 41.0, 55.0)
+"""Degrees of the individual typology angle, atan((L* − 50) / b*), between the classes."""
 
 
 def point_vertices(model: FaceModel) -> dict[str, int]:
@@ -145,15 +155,30 @@ def check(
     return rows
 
 
-def demographics(bank: dict[str, Tensor], count: int = 10_000) -> list[dict]:
-    """Who the first `count` people of a bank are.
+def typology_angle(melanin: Tensor) -> Tensor:
+    """Individual typology angle in degrees of skin, from `Skin.melanin`."""
+    return 60 - 120 * melanin
+
+
+def tones(melanin: Tensor) -> Tensor:
+    """(N,) index into TONES of skins."""
+    return torch.bucketize(typology_angle(melanin), torch.tensor(TONE_EDGES))
+
+
+def demographics(people: Mapping[str, Tensor], count: int = 10_000) -> list[dict]:
+    """Who the first `count` people are.
+
+    Args:
+        people: years, gender, ancestry, as a bank has them; and melanin, as `Skin` has it, if it is known: a
+            bank holds no skin colour.
 
     Returns:
-        a row for each gender, decade of age and ancestry (the largest of a person's shares): what, value,
-        people, share, expected (the share were all equally common, by years for ages) and deviation.
+        a row for each gender, decade of age, ancestry (the largest of a person's shares) and class of skin
+        tone: what, value, people, share, expected (the share were all equally common, by years for ages) and
+        deviation.
     """
-    years, gender = bank["years"][:count].float(), bank["gender"][:count].float()
-    ancestry = bank["ancestry"][:count].argmax(dim=1)
+    years, gender = people["years"][:count].float(), people["gender"][:count].float()
+    ancestry = people["ancestry"][:count].argmax(dim=1)
     rows = [("gender", "men", gender <= 0.5, 1 / 2), ("gender", "women", gender > 0.5, 1 / 2)]
     edges = [AGES[0], *range(30, 71, 10), AGES[1]]
     for low, high in pairwise(edges):
@@ -162,6 +187,9 @@ def demographics(bank: dict[str, Tensor], count: int = 10_000) -> list[dict]:
         name = f"{low:.0f} to {high:.0f}" if last else f"{low:.0f} to {high - 1:.0f}"
         rows.append(("age", name, inside, (high - low) / (AGES[1] - AGES[0])))
     rows += [("ancestry", name, ancestry == k, 1 / 3) for k, name in enumerate(ANCESTRIES)]
+    if "melanin" in people:
+        kind = tones(people["melanin"][:count])
+        rows += [("skin tone", name, kind == k, 1 / len(TONES)) for k, name in enumerate(TONES)]
     return [
         {
             "what": what,
