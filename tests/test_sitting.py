@@ -125,6 +125,7 @@ def test_frames_follow_the_crop_rule(two):
     before = crop_box(marks(cast, shots))
     assert (before.size - (SIZE - 1)).abs().max() > 1  # depth changes how large things are
     after = crop_box(marks(cast, sitting.framed(atelier(), cast, shots, size=SIZE)))
+    assert torch.equal(crop_box(marks(cast, shots)).size, before.size)  # what was given stays
     torch.testing.assert_close(after.size, torch.full((3,), SIZE - 1.0), atol=1e-2, rtol=0)
     torch.testing.assert_close(after.centre, torch.full((3, 2), (SIZE - 1) / 2), atol=1e-2, rtol=0)
 
@@ -155,7 +156,9 @@ def test_eyes_turn_together():
 
 
 def test_lips_keep_their_contrast_on_other_skins(two):
-    cast = sitting.toned(sitting.varied(*two, 3)[0], [float(two[0].skin.melanin[0]), 0.2, 0.9])
+    given = sitting.varied(*two, 3)[0]
+    cast = sitting.toned(given, [float(two[0].skin.melanin[0]), 0.2, 0.9])
+    same(given, sitting.varied(*two, 3)[0])
     before = two[0].skin.lips[0, :3]
     torch.testing.assert_close(cast.skin.lips[0, :3], before)
     assert (cast.skin.lips[2, :3] < cast.skin.lips[1, :3]).all()

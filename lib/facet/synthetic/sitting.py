@@ -131,7 +131,8 @@ def _replace(table, name: str, value) -> None:
 
 def framed(atelier: Atelier, cast: Cast, shots: Shots, *, size: int) -> Shots:
     """The shots, cropped anew by the 300W-LP rule: for poses, distances or faces that were changed."""
-    views, box = shots.views, crop_box(landmarks(atelier, cast, shots))
+    shots, box = shots.rows(slice(None)), crop_box(landmarks(atelier, cast, shots))
+    views = shots.views
     camera = views.camera().moved(crop_matrix(box.centre, box.size, size))
     views.scale, views.centre = camera.scale, camera.centre
     return shots
@@ -139,6 +140,7 @@ def framed(atelier: Atelier, cast: Cast, shots: Shots, *, size: int) -> Shots:
 
 def acted(atelier: Atelier, cast: Cast, alpha_exp: Tensor) -> Cast:
     """The cast with other expressions (N, 52), fitted to each one's lids and lips."""
+    cast = cast.rows(slice(None))
     cast.subjects.alpha_exp = atelier.openings.settle(cast.subjects.alpha_id, alpha_exp)
     return cast
 
@@ -155,9 +157,9 @@ def gazing(names: Sequence[str], aside: Tensor, up: Tensor) -> Tensor:
 
 def toned(cast: Cast, melanin: Sequence[float]) -> Cast:
     """The cast with other melanin (N,); lips change as the skin does, channel by channel."""
-    melanin = torch.as_tensor(melanin)
+    cast, melanin = cast.rows(slice(None)), torch.as_tensor(melanin)
     before, after = (tone(m, cast.skin.haemoglobin, cast.skin.warmth) for m in (cast.skin.melanin, melanin))
-    cast.skin.lips[:, :3] *= after / before
+    cast.skin.lips = torch.cat([cast.skin.lips[:, :3] * after / before, cast.skin.lips[:, 3:]], dim=1)
     cast.skin.melanin = melanin
     return cast
 
