@@ -17,7 +17,14 @@ from facet.networks import (
     systems_table,
     to_pixels,
 )
-from facet.networks.blocks import Decoder, SameConv2d, SameTransposedConv2d, scaled, start_linear
+from facet.networks.blocks import (
+    Decoder,
+    PaddedConv2d,
+    SameConv2d,
+    SameTransposedConv2d,
+    scaled,
+    start_linear,
+)
 from facet.networks.registry import register
 
 
@@ -67,6 +74,14 @@ def test_transposed_convolution_of_stride_1_equals_torchs_cropped_at_the_end():
     y = torch.rand(2, 3, 5, 5, generator=generator())
     full = F.conv_transpose2d(y, layer.weight, layer.bias, padding=1)
     torch.testing.assert_close(layer(y), full[:, :, :-1, :-1])
+
+
+def test_padded_convolution_has_the_gradients_of_its_sum():
+    generator = torch.Generator().manual_seed(0)
+    shapes = (2, 3, 6, 6), (5, 3, 4, 4), (5,)
+    x, kernel, bias = (torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes)
+    inputs = [t.requires_grad_() for t in (x, kernel, bias)]
+    assert torch.autograd.gradcheck(PaddedConv2d.apply, inputs)
 
 
 def test_two_view_has_the_thesis_parameters():

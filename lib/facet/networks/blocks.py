@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 BATCH_NORM_EPS = 1e-3  # Keras' and TensorFlow-slim's default (torch: 1e-5)
@@ -74,7 +75,39 @@ class SameTransposedConv2d(nn.ConvTranspose2d):
         # At stride 1 the transposed convolution IS the convolution with the turned, swapped kernel, padded
         # (2, 1); a direct convolution is faster and needs no crop that leaves a strided tensor behind.
         kernel = self.weight.flip(2, 3).transpose(0, 1)
-        return F.conv2d(F.pad(x, (2, 1, 2, 1)), kernel, self.bias)
+        return PaddedConv2d.apply(x, kernel, self.bias)
+
+
+class PaddedConv2d(torch.autograd.Function):
+    """Convolution of kernel 4 and stride 1, padded by 2 before and 1 after, with a direct backward pass.
+
+    The gradient of its input is the convolution of the output's gradient with the turned, swapped kernel,
+    padded (1, 2). oneDNN's own backward pass takes four times as long where channels are few (3 -> 3 at 128
+    pixels: 14 ms against 3 on one core).
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """x (B, I, H, W), kernel (O, I, 4, 4), bias (O,) or None -> (B, O, H, W)."""
+        ctx.save_for_backward(x, kernel)
+        return F.conv2d(F.pad(x, (2, 1, 2, 1)), kernel, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients of x, kernel and bias."""
+        x, kernel = ctx.saved_tensors
+        of_x, of_kernel, of_bias = ctx.needs_input_grad
+        to_x = to_kernel = to_bias = None
+        if of_x:
+            turned = kernel.flip(2, 3).transpose(0, 1)
+            to_x = F.conv2d(F.pad(gradient, (1, 2, 1, 2)), turned)
+        if of_kernel:
+            padded = F.pad(x, (2, 1, 2, 1))
+            to_kernel = torch.nn.grad.conv2d_weight(padded, kernel.shape, gradient)
+        if of_bias:
+            to_bias = gradient.sum((0, 2, 3))
+        return to_x, to_kernel, to_bias
 
 
 def initialise(network: nn.Module) -> None:
