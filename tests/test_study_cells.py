@@ -8,14 +8,14 @@ import pytest
 import tiny_people
 import torch
 
-from facet import paths
+from facet import paths, profiles
 from facet.augment import Augmentation
 from facet.evaluation import study as measured
 from facet.face_model import files, load, wearables
 from facet.geometry import similarity
 from facet.networks import build
 from facet.reconstruction import photos
-from facet.studies import beards, factors, find, queue, record_path, run, scores, table
+from facet.studies import beards, factors, find, people, queue, record_path, run, scores, table
 from facet.studies import train as training
 from facet.synthetic import eye_assets
 from facet.synthetic.factors import GROUPS
@@ -23,7 +23,7 @@ from facet.training import History
 
 
 def test_unknown_study():
-    with pytest.raises(ValueError, match="no study is called 'fctors'; there are factors, beards"):
+    with pytest.raises(ValueError, match="no study is called 'fctors'; there are factors, beards, people"):
         find("fctors")
 
 
@@ -54,6 +54,35 @@ def test_cells_of_the_beard_study_differ_in_people_and_targets():
         assert json.loads(json.dumps(described)) == plain
     whole = factors.study().cells[0].configuration
     assert found["not at all", 0]["settings"] == whole["settings"]
+
+
+def test_cells_of_the_people_study_differ_in_people_and_budget():
+    cells = people.study().cells
+    assert len({cell.hash for cell in cells}) == len(cells) == 3 * 4
+    for first, second, longer in zip(cells[:4], cells[4:8], cells[8:], strict=True):
+        assert first.varied["system"] == second.varied["system"] == longer.varied["system"]
+        plain = [json.loads(json.dumps(cell.configuration["recipe"])) for cell in (first, second, longer)]
+        assert [recipe["data"].pop("generation") for recipe in plain] == [1, 2, 2]
+        assert plain[0] == plain[1]
+        budgets = [(r.pop("steps"), r.pop("validate_every")) for r in plain[1:]]
+        assert budgets == [(10_000, 500), (37_500, 1_875)]  # the rate falls at the same shares
+        assert plain[1] == plain[2]
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_a_cell_of_the_people_study_is_scored_on_both_generations(home, tmp_path, monkeypatch):
+    base = profiles.load("smoke").with_(people={"train": 2, "val": 2, "test": 2}, samples=16)
+    monkeypatch.setattr(people, "BUDGETS", ((2, 16),))
+    tiny = people.study(people=1, florence_people=1, base=base)
+    assert run(tiny, only="mobile-generation2-16", device="cpu", reports=tmp_path, cache=tmp_path) == []
+    frame = table(tiny, reports=tmp_path)
+    assert set(frame["test_set"]) == {
+        f"synthetic-{v}-{kind}" for v in ("v1", "v2") for kind in ("pairs", "florence")
+    }
+    assert set(frame["read"]) == {"bare", "smoothed"}
+    assert (frame["samples"] == 16).all()
+    assert set(frame[frame["test_set"] == "synthetic-v1-florence"]["n"]) == {27}
 
 
 @pytest.fixture

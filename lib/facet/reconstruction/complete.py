@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facet.geometry import similarity
+from facet.reconstruction.prior import prior
 
 # Standard deviation of the smoothing, share of the map's side: two texels at 128.
 SMOOTHING = 1 / 64
@@ -43,13 +44,16 @@ class Rim:
 _rims: dict[tuple[int, int], Rim] = {}
 
 
-def complete(position_map: Tensor, face, *, smoothing: float = SMOOTHING) -> tuple[Tensor, Tensor]:
+def complete(
+    position_map: Tensor, face, *, smoothing: float = SMOOTHING, noise: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Vertices of a position map and the map itself, both smoothed and continued.
 
     Args:
         position_map: (3, S, S), image frame.
         face: a face model; one whose every vertex counts is read as it is.
         smoothing: standard deviation of a Gaussian over the map, share of S; 0 is none.
+        noise: of what is left, mm: the most probable face behind it is returned (`prior`); 0 asks for none.
 
     Returns:
         (V, 3) vertices and (3, S, S) map, in the map's frame.
@@ -71,8 +75,16 @@ def complete(position_map: Tensor, face, *, smoothing: float = SMOOTHING) -> tup
     moved = _harmonic(at_vertices.cpu().numpy(), known.cpu().numpy(), rim.neighbours)
     at_vertices = torch.where(known[:, None], at_vertices, torch.from_numpy(moved).to(at_vertices))
     vertices = fit.apply(face.mean[None].double())[0].to(position_map) + at_vertices
-    continued = (at_vertices[face.triangles[rim.triangle]] * rim.corners[..., None]).sum(dim=1)  # (S², 3)
+    if noise > 0:
+        vertices = prior(face).likely(vertices, noise)[0].to(position_map)
+        return vertices, _at_texels(vertices, face, rim).T.view_as(position_map)
+    continued = _at_texels(at_vertices, face, rim)
     return vertices, base + torch.where(rim.counted, difference, continued.T.view_as(base))
+
+
+def _at_texels(values: Tensor, face, rim: Rim) -> Tensor:
+    """(S², C) values at the texels of (V, C) values at the vertices."""
+    return (values[face.triangles[rim.triangle]] * rim.corners[..., None]).sum(dim=1)
 
 
 def _smooth(values: Tensor, mask: Tensor, deviation: float) -> Tensor:
