@@ -11,11 +11,12 @@ from facet.rendering import (
     interpolate,
     map_from_mesh,
     rasterise,
+    rasteriser,
     stochastic_alpha,
     triangle_normals,
     vertex_normals,
+    zbuffer,
 )
-from facet.rendering import rasteriser as module
 
 REFLECT = torch.tensor([1.0, -1.0, 1.0])  # model frame -> image frame, before scale and translation
 
@@ -88,12 +89,35 @@ def test_equals_a_slow_loop(cull):
 
 def test_pieces_of_work_do_not_change_the_result(monkeypatch):
     vertices, triangles = random_soup(seed=1, batch=3)
-    whole = rasterise(vertices, triangles, (20, 30))
-    monkeypatch.setattr(module, "_CORNER_PIECE", {"cpu": 50})
-    monkeypatch.setattr(module, "_CANDIDATE_PIECE", {"cpu": 70})
-    pieces = rasterise(vertices, triangles, (20, 30))
+    whole = rasterise(vertices, triangles, (20, 30), opaque=15)
+    monkeypatch.setattr(zbuffer, "_CORNER_PIECE", {"cpu": 50})
+    monkeypatch.setattr(zbuffer, "_TILE_PIECE", {"cpu": 7})
+    monkeypatch.setattr(rasteriser, "_PIECE", {"cpu": 11})
+    pieces = rasterise(vertices, triangles, (20, 30), opaque=15)
     for name in ("triangle", "barycentrics", "depth"):
         assert torch.equal(getattr(whole, name), getattr(pieces, name))
+
+
+@pytest.mark.parametrize("perspective", [False, True])
+def test_what_is_opaque_comes_first_and_hides_the_same(perspective):
+    """Told or not told which triangles the hook lets pass, the rasteriser finds the same."""
+    vertices, triangles = random_soup(seed=7, batch=3, faces=300)
+    vertices[..., 2] /= 4  # many layers that cross each other
+    near = 1 / (4 + vertices[..., 2].abs()) if perspective else None
+
+    def hook(candidates):
+        odd = (candidates.row + candidates.column + candidates.triangle) % 2 == 1
+        return odd | (candidates.triangle < 90)
+
+    told, untold = (
+        rasterise(vertices, triangles, 40, inverse_depth_w=near, cull_backfaces=90, accept=hook, opaque=n)
+        for n in (90, 0)
+    )
+    for name in ("triangle", "barycentrics", "depth"):
+        assert torch.equal(getattr(told, name), getattr(untold, name))
+    place = 2 * told.image + (told.seen >= 90)
+    assert (place.diff() >= 0).all()
+    assert 0.1 < (told.seen < 90).float().mean() < 0.9
 
 
 def test_the_same_bits_again_and_alone():

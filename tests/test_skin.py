@@ -400,17 +400,17 @@ def test_devices_agree(model, textures, people, device):
 
 def test_no_slope_leaves_normals_alone(generator):
     normals = torch.nn.functional.normalize(torch.randn(50, 3, generator=generator), dim=1)
-    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q.expand(50, 3, 3)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q
     assert (bumped(normals, torch.zeros(50, 2), turn) - normals).abs().max() < 1e-5
 
 
 def test_slopes_tilt_normals_against_the_rise():
     front = torch.tensor([[0.0, 0.0, 1.0]])
     for slopes, expected in (([1.0, 0.0], [-1.0, 0.0, 1.0]), ([0.0, 1.0], [0.0, -1.0, 1.0])):
-        tilted = bumped(front, torch.tensor([slopes]), torch.eye(3)[None])
+        tilted = bumped(front, torch.tensor([slopes]), torch.eye(3))
         expected = torch.tensor(expected) / 2**0.5
         assert tilted[0].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
-        seen = bumped(front, torch.tensor([slopes]), MIRROR[None])  # in the picture, y is down
+        seen = bumped(front, torch.tensor([slopes]), MIRROR)  # in the picture, y is down
         assert seen[0].tolist() == pytest.approx((MIRROR @ expected).tolist(), abs=1e-6)
 
 
@@ -419,7 +419,7 @@ def test_tilting_turns_with_the_head(generator):
     turn = turn * torch.linalg.det(turn).sign()
     normals = torch.nn.functional.normalize(torch.randn(50, 3, generator=generator), dim=1)
     slopes = 0.5 * torch.randn(50, 2, generator=generator)
-    own = bumped(normals, slopes, torch.eye(3).expand(50, 3, 3))
+    own = bumped(normals, slopes, torch.eye(3))
     for axes in (turn, MIRROR @ turn):
-        seen = bumped(normals @ axes.mT, slopes, axes.expand(50, 3, 3))
+        seen = bumped(normals @ axes.mT, slopes, axes)
         assert (seen - own @ axes.mT).abs().max() < 1e-5

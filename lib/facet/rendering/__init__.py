@@ -1,8 +1,9 @@
 """Rendering: rasteriser, normals, light and texture, in plain PyTorch on the CPU and on CUDA."""
 
+from facet.rendering.fragments import Candidates, Fragments
 from facet.rendering.interpolation import downsample, interpolate, map_from_mesh
 from facet.rendering.normals import triangle_normals, vertex_normals
-from facet.rendering.rasteriser import Candidates, Fragments, rasterise
+from facet.rendering.rasteriser import rasterise
 from facet.rendering.shading import harmonics, random_sh, shade, soft_light, spherical_harmonics
 from facet.rendering.texture import Pyramid, footprint_level, pyramid, sample_texture, stochastic_alpha
 

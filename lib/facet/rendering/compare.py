@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facet.rendering.rasteriser import Fragments, rasterise
+from facet.rendering.fragments import Fragments
+from facet.rendering.rasteriser import rasterise
 
 
 def compare_with_open3d(

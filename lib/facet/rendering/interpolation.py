@@ -1,10 +1,16 @@
 """Attributes of what pixels show: interpolated, spread over the image, averaged; maps in texture space."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from facet.rendering.rasteriser import Fragments, corner_rows, rasterise
+from facet.rendering.fragments import Fragments, corner_rows, weighted
+from facet.rendering.rasteriser import rasterise
+
+_PIECE = {"cpu": 1 << 17, "cuda": 1 << 25}  # samples worked on at a time
 
 
 def interpolate(
@@ -34,8 +40,8 @@ def interpolate(
 
 def spread(values: Tensor, fragments: Fragments) -> Tensor:
     """Values (N, C) of the N covered pixels as images (B, H, W, C), 0 where they are empty."""
-    shape = fragments.triangle.shape
-    empty = values.new_zeros(shape.numel(), values.shape[1])
+    shape = fragments.shape
+    empty = values.new_zeros(math.prod(shape), values.shape[1])
     return empty.index_copy(0, fragments.covered, values).view(*shape, -1)
 
 
@@ -49,10 +55,7 @@ def interpolate_covered(
     """`interpolate` at the N covered pixels only, in the order of `fragments.covered`: (N, C)."""
     if (attributes is None) == (corner_attributes is None):
         raise ValueError("give either attributes or corner_attributes")
-    batch, height, width = fragments.triangle.shape
-    covered = fragments.covered
-    triangle = fragments.triangle.view(-1).index_select(0, covered)
-    image = torch.div(covered, height * width, rounding_mode="floor")
+    batch, triangle, image = fragments.shape[0], fragments.seen, fragments.image
     if corner_attributes is not None:
         if corner_attributes.ndim == 4:
             triangle = triangle + image * corner_attributes.shape[1]
@@ -63,15 +66,54 @@ def interpolate_covered(
         count = attributes.shape[1] if len(attributes) > 1 else 0  # one row for all images, or one for each
         corners = corner_rows(triangles, triangle, image, count)
         values = attributes.reshape(-1, attributes.shape[2])[corners]
-    weights = fragments.barycentrics.reshape(-1, 3).index_select(0, covered)
-    return (weights.to(values.dtype)[..., None] * values).sum(1)
+    return (fragments.weights.to(values.dtype)[..., None] * values).sum(1)
+
+
+def blended(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
+    """(N, C), stored column by column, of a table (C, V): Σ_k w_k table[:, r_k].
+
+    Args:
+        corners: (3, N) r; weights: (N, 3) w, as `Fragments` have them.
+    """
+    out = table.new_empty(len(table), corners.shape[1])
+    step = _PIECE["cuda" if table.is_cuda else "cpu"]
+    for first in range(0, corners.shape[1], step):
+        some = slice(first, first + step)
+        rows, shares = corners[:, some].unbind(), weights[some].unbind(1)
+        for column, values in zip(out, table, strict=True):
+            column[some] = weighted([values.index_select(0, row) for row in rows], shares)
+    return out.mT
+
+
+def corner_blended(table: Tensor, triangle: Tensor, weights: Tensor) -> Tensor:
+    """(N, C), stored column by column, of a table (C, 3 F) of values for each corner of F triangles."""
+    return blended(table, torch.stack([3 * triangle + k for k in range(3)]), weights)
+
+
+def rows_of(columns: Tensor, index: Tensor) -> Tensor:
+    """(K, C) rows of (N, C), both stored column by column."""
+    return torch.stack([column.index_select(0, index) for column in columns.unbind(1)]).mT
+
+
+def turned(vectors: Tensor, rotation: Tensor) -> Tensor:
+    """(N, 3) rotation (3, 3) times vectors (N, 3), both stored column by column."""
+    return torch.stack([weighted(vectors.unbind(1), row) for row in rotation]).mT
+
+
+def averaged(columns: Sequence[Tensor], fragments: Fragments, k: int) -> Tensor:
+    """(B, C, H/k, W/k) means over k × k pixels of C columns (N,), which are 0 where the images are empty."""
+    planes = []
+    for column in columns:
+        plane = column.new_zeros(math.prod(fragments.shape)).index_copy_(0, fragments.covered, column)
+        planes.append(downsample(plane.view(fragments.shape), k))
+    return torch.stack(planes, dim=3).permute(0, 3, 1, 2)
 
 
 def downsample(image: Tensor, k: int) -> Tensor:
-    """Mean of k × k pixels: (B, C, H·k, W·k) → (B, C, H, W). ValueError: the size is no multiple of k."""
+    """Mean of k × k pixels: (..., H·k, W·k) → (..., H, W). ValueError: the size is no multiple of k."""
     if image.shape[-2] % k or image.shape[-1] % k:
         raise ValueError(f"an image of {image.shape[-2]} x {image.shape[-1]} cannot be divided by {k}")
-    return functional.avg_pool2d(image, k)
+    return sum(image[..., i::k, j::k] for i in range(k) for j in range(k)) / k**2
 
 
 def map_from_mesh(vertices: Tensor, uv: Tensor, triangles: Tensor, size: int, *, fill: float = 0.0) -> Tensor:

@@ -50,6 +50,11 @@ def vertex_normals(vertices: Tensor, triangles: Tensor, *, frame: str | None = N
     return functional.normalize(summed, dim=-1, eps=torch.finfo(summed.dtype).tiny)
 
 
+def unit(vectors: Tensor) -> Tensor:
+    """(N, 3) of length 1, of vectors (N, 3) stored column by column, as the result is."""
+    return vectors / vectors.contiguous().norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
 def _handedness(vertices: Tensor, triangles: Tensor, faces: Tensor) -> Tensor:
     """(B,) 1 where cross products of the triangles' edges point outward, -1 where they point inward."""
     with torch.no_grad():

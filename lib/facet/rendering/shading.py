@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Real orthonormal harmonics in the order (l, m) = (0,0) (1,-1) (1,0) (1,1) (2,-2) (2,-1) (2,0) (2,1) (2,2):
@@ -30,9 +31,13 @@ _LAMBERT = (1.0, 2 / 3, 1 / 4)
 
 def harmonics(directions: Tensor) -> Tensor:
     """Real orthonormal spherical harmonics Y_lm up to l = 2 of unit directions: (..., 3) → (..., 9)."""
+    return torch.stack(_harmonics(directions), -1)
+
+
+def _harmonics(directions: Tensor) -> list[Tensor]:
     x, y, z = directions.unbind(-1)
     terms = (torch.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y)
-    return torch.stack([c * term for c, term in zip(_CONSTANTS, terms, strict=True)], -1)
+    return [c * term for c, term in zip(_CONSTANTS, terms, strict=True)]
 
 
 def spherical_harmonics(normals: Tensor) -> Tensor:
@@ -51,6 +56,18 @@ def spherical_harmonics(normals: Tensor) -> Tensor:
     """
     lambert = normals.new_tensor([_LAMBERT[degree] for degree in _DEGREES])
     return harmonics(normals) * lambert
+
+
+def radiosity(normals: Tensor, sh: Tensor) -> Tensor:
+    """(N, 3) radiosity of white surfaces under coefficients (9, 3) of `spherical_harmonics`.
+
+    Args:
+        normals: (N, 3), unit, stored column by column as the result is.
+    """
+    count = len(normals)
+    padded = F.pad(normals.mT, (0, -count % 16)).mT  # products round alike in whole blocks only
+    terms = [_LAMBERT[degree] * term for degree, term in zip(_DEGREES, _harmonics(padded), strict=True)]
+    return (sh.mT @ torch.stack(terms))[:, :count].mT
 
 
 def soft_light(direction: Tensor, colour: Tensor, sharpness: Tensor) -> Tensor:
@@ -108,7 +125,7 @@ def shade(
         light = torch.einsum("bhwk,bkc->bhwc", spherical_harmonics(normals), sh).clamp(min=0)
     if directional is not None:
         direction, colour = (part if part.ndim == 3 else part[:, None] for part in directional)
-        direction = torch.nn.functional.normalize(direction, dim=-1)
+        direction = F.normalize(direction, dim=-1)
         cosine = torch.einsum("bhwx,blx->bhwl", normals, direction).clamp(min=0)
         light = light + torch.einsum("bhwl,blc->bhwc", cosine, colour)
     return albedo * light

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from facet.rendering.rasteriser import Candidates
+from facet.rendering.fragments import Candidates
 
 
 @dataclass(eq=False)
@@ -177,6 +177,6 @@ def hashed(seed: Tensor, *parts: Tensor) -> Tensor:
     """
     state = seed
     for part in (*parts, 0):
-        state = (state ^ part) * 0x5851F42D4C957F2D + 0x14057B7EF767814F
-        state = state ^ ((state >> 29) & 0x7FFFFFFFF)
-    return ((state >> 24) & 0xFFFFFF).to(torch.float32) / 0x1000000
+        state = (state ^ part).mul_(0x5851F42D4C957F2D).add_(0x14057B7EF767814F)
+        state ^= (state >> 29).bitwise_and_(0x7FFFFFFFF)
+    return (state >> 24).bitwise_and_(0xFFFFFF).to(torch.float32).div_(0x1000000)

@@ -1,6 +1,7 @@
 """The head's mesh for portraits: its chest goes on below the edge where the face model ends."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ class Figure:
     part: Tensor
     uv: Tensor
     rim: Tensor
+
+    @cached_property
+    def corner_uv(self) -> Tensor:
+        """(2, 3 F) the UV of corner after corner, stored column by column."""
+        return self.uv.view(-1, 2).mT.contiguous()
 
     @property
     def faces(self) -> int:

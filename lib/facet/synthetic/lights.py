@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facet.rendering.interpolation import turned
 from facet.rendering.rasteriser import rasterise
 from facet.rendering.shading import (
     LUMINANCE,
@@ -99,7 +100,9 @@ class Shadows:
     step: Tensor
 
 
-def cast(points: Tensor, triangles: Tensor, direction: Tensor, softness: Tensor, *, accept=None) -> Shadows:
+def cast(
+    points: Tensor, triangles: Tensor, direction: Tensor, softness: Tensor, *, accept=None, opaque: int = 0
+) -> Shadows:
     """The shadow map of meshes under a directional light.
 
     Args:
@@ -107,7 +110,7 @@ def cast(points: Tensor, triangles: Tensor, direction: Tensor, softness: Tensor,
         triangles: (F, 3) or (B, F, 3).
         direction: (B, 3) toward the light, image frame.
         softness: (B,) standard deviation of the blur, mm.
-        accept: hook of `rasterise`.
+        accept, opaque: hook of `rasterise`, and how many first triangles it does not concern.
     """
     frame = _light_frame(direction * direction.new_tensor([1.0, -1.0, 1.0]))
     seen = points @ frame.mT
@@ -115,7 +118,7 @@ def cast(points: Tensor, triangles: Tensor, direction: Tensor, softness: Tensor,
     step = (high - low).amax(dim=1) / (SHADOW_SIZE - 5)
     low = low - 2 * step[:, None]
     plane = torch.cat([(seen[..., :2] - low[:, None]) / step[:, None, None], seen[..., 2:]], dim=2)
-    depth = rasterise(plane, triangles, SHADOW_SIZE, cull_backfaces=False, accept=accept).depth
+    depth = rasterise(plane, triangles, SHADOW_SIZE, cull_backfaces=False, accept=accept, opaque=opaque).depth
     far = seen[..., 2].amin(dim=1)[:, None, None]
     depth = torch.maximum(depth, far)
     moments = torch.stack([depth, depth.square()], dim=1)
@@ -127,7 +130,7 @@ def lit(shadows: Shadows, points: Tensor, picture: int) -> Tensor:
 
     The one-tailed bound of Chebyshev's inequality on the depths around a point.
     """
-    seen = points @ shadows.frame[picture].mT
+    seen = turned(points, shadows.frame[picture])
     size = shadows.moments.shape[-1]
     place = (seen[:, :2] - shadows.low[picture]) / shadows.step[picture] * (2 / (size - 1)) - 1
     found = F.grid_sample(

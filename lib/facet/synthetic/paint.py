@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from facet.face_model import PARTS, FaceModel
+from facet.rendering.fragments import Fragments
 from facet.rendering.interpolation import interpolate_covered
-from facet.rendering.rasteriser import Fragments
 from facet.rendering.texture import Pyramid, sample_points
 from facet.synthetic.subjects import Subjects
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from facet.face_model import PARTS, FaceModel
 from facet.face_model import files as cache
 from facet.face_model.skins import decode
-from facet.rendering.interpolation import downsample, spread
+from facet.rendering.interpolation import averaged, corner_blended, rows_of
 from facet.rendering.shading import LUMINANCE
 from facet.rendering.texture import Pyramid
 from facet.synthetic import scene as scenes
@@ -201,8 +201,8 @@ def photograph(
     seeds = shots.views.background.tolist()
     behind = torch.stack([background(seed, size, split=split) for seed in seeds])
     scene, light, _ = illuminate(atelier, cast, shots, size=size, shift=shift)
-    layers = torch.cat([light, torch.ones_like(light[:, :1])], dim=1)
-    layers = downsample(spread(layers, scene.fragments).permute(0, 3, 1, 2), scenes.SUPERSAMPLING)
+    layers = [*light.unbind(1), torch.ones_like(light[:, 0])]
+    layers = averaged(layers, scene.fragments, scenes.SUPERSAMPLING)
     radiance = layers[:, :3] + behind.to(layers) * (1 - layers[:, 3:])
     person = (layers[:, :3] * layers.new_tensor(LUMINANCE)[:, None, None]).sum((1, 2, 3))
     mean = person / layers[:, 3].sum((1, 2)).clamp(min=1.0)
@@ -237,15 +237,12 @@ def illuminate(
     axes = views.rotation() * scene.points.new_tensor([1.0, -1.0, 1.0])[:, None]
     textures = bake(atelier.charts, atelier.skins, some.skin, size=256 if size < 200 else 512)
     parts = Parts(atelier, some, textures, pose_eyes(atelier.eyes, head))
-    counts = scene.fragments.mask.flatten(1).sum(dim=1).tolist()
-    light, albedo, first = [], [], 0
-    for picture, count in enumerate(counts):
-        seen = scene.rows(slice(first, first + count))
+    light, albedo = [], []
+    for picture, seen in enumerate(scene.pictures()):
         sent, surface = parts.light(seen, axes[picture], int(person[picture]), shots.lights, picture)
         light.append(sent)
         albedo.append(surface.albedo)
-        first += count
-    return scene, torch.cat(light), torch.cat(albedo)
+    return scene, torch.cat([part.mT for part in light], 1).mT, torch.cat([part.mT for part in albedo], 1).mT
 
 
 @dataclass
@@ -265,41 +262,42 @@ class Parts:
         Args:
             axes: (3, 3) of the head as columns, image frame.
         """
+        count = seen.counts[0][0]
         surface = Surface(
-            albedo=torch.zeros_like(seen.normals),
-            specular=torch.zeros_like(seen.occlusion),
+            soft=count,
+            albedo=torch.empty_like(seen.normals),
+            specular=torch.empty_like(seen.occlusion),
             roughness=torch.full_like(seen.occlusion, ROUGH["skin"]),
             wrap=torch.zeros_like(seen.occlusion),
             normals=seen.normals.clone(),
             points=seen.points,
             occlusion=seen.occlusion.clone(),
         )
-        self._skin(seen, axes, person, surface)
-        ball = self._eyes(seen, axes, person, surface)
-        strands = self._worn(seen, person, surface)
+        part = self.atelier.head.part.index_select(0, seen.triangle[:count])
+        self._skin(seen, part, axes, person, surface)
+        ball = self._eyes(seen, part, axes, person, surface)
+        hairy = self._worn(seen, person, surface)
         light, key = reflect(surface, lights, seen.shadows, picture)
-        shine = strand_shine(seen.strands[strands], surface.albedo[strands], key[strands], lights, picture)
-        light[strands] += shine * (surface.specular * surface.occlusion)[strands, None]
+        worn = slice(count, None)
+        shine = strand_shine(seen.strands[worn], surface.albedo[worn], key[worn], lights, picture)
+        light[worn] += shine * (surface.specular[worn] * surface.occlusion[worn] * hairy)[:, None]
         toward = lights.direction[picture, 0].expand(len(ball), 3)
         mirrored = catch_light(surface.normals[ball], toward, torch.full_like(key[ball], GLINT))
         strength = 2.0 * lights.colour[picture, 0] + 0.8 * lights.sh[picture, 0].clamp(min=0)
         light[ball] += (mirrored * surface.specular[ball])[:, None] * strength
         return light, surface
 
-    def _skin(self, seen: scenes.Scene, axes: Tensor, person: int, surface: Surface) -> None:
+    def _skin(self, seen: scenes.Scene, part: Tensor, axes: Tensor, person: int, surface: Surface) -> None:
         """Skin and cloth from the baked textures, the mouth's inside in plain colours."""
         head = self.atelier.head
-        own = (seen.item < 0).nonzero()[:, 0]
-        triangle = seen.triangle[own]
-        uv = (head.uv[triangle] * seen.weights[own, :, None]).sum(1)
+        own = slice(0, len(part))
+        uv = corner_blended(head.corner_uv, seen.triangle[own], seen.weights[own])
         grid = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], dim=1)
         texture = self.textures.texels[person : person + 1]
         side = int(self.textures.sizes[0, 0])
         texture = texture[:, : side * side].mT.view(1, -1, side, side)
-        sampled = F.grid_sample(texture, grid[None, None], padding_mode="border", align_corners=False)[
-            0, :, 0
-        ].mT
-        part = head.part[triangle]
+        sampled = F.grid_sample(texture, grid[None, None], padding_mode="border", align_corners=False)
+        sampled = sampled[0, :, 0].mT
         for name, colour in INSIDE.items():
             some = (part == PARTS.index(name)).nonzero()[:, 0]
             sampled[some] = sampled.new_tensor([*colour, 0.8, 0.0, 0.0])
@@ -307,8 +305,8 @@ class Parts:
         surface.specular[own] = 2 * sampled[:, 3]
         surface.wrap[own] = 1.0
         body = (part == PARTS.index("body")).nonzero()[:, 0]
-        surface.wrap[own[body]] = self._bare(triangle[body], seen.weights[own[body]], person)
-        surface.normals[own] = bumped(seen.normals[own], sampled[:, 4:], axes.expand(len(own), 3, 3))
+        surface.wrap[body] = self._bare(seen.triangle[body], rows_of(seen.weights, body), person)
+        surface.normals[own] = bumped(seen.normals[own], sampled[:, 4:], axes)
 
     def _bare(self, triangle: Tensor, weights: Tensor, person: int) -> Tensor:
         """(N,) 1 at points of the body's triangles above the collar, 0 on cloth."""
@@ -319,12 +317,9 @@ class Parts:
         under = under_collar((corners * weights[..., None]).sum(1), collar, depth)
         return ((under < 0) & ~chest).to(weights.dtype)
 
-    def _eyes(self, seen: scenes.Scene, axes: Tensor, person: int, surface: Surface) -> Tensor:
+    def _eyes(self, seen: scenes.Scene, part: Tensor, axes: Tensor, person: int, surface: Surface) -> Tensor:
         """Eyeballs; returns (K,) which samples they are."""
         model, eyes = self.atelier.model, self.atelier.eyes
-        part = torch.where(
-            seen.item < 0, self.atelier.head.part[seen.triangle.clamp(max=self.atelier.head.faces - 1)], -1
-        )
         left, right = PARTS.index("eye_left"), PARTS.index("eye_right")
         ball = ((part == left) | (part == right)).nonzero()[:, 0]
         side = (part[ball] == right).long()
@@ -341,14 +336,13 @@ class Parts:
         return ball
 
     def _worn(self, seen: scenes.Scene, person: int, surface: Surface) -> Tensor:
-        """What is worn; returns (K,) samples that show strands."""
-        worn = (seen.item >= 0).nonzero()[:, 0]
-        of = torch.full_like(worn, person)
-        albedo, _, gloss = colour_of(
-            self.atelier.wardrobe, self.cast.outfit, of, seen.item[worn], seen.uv[worn]
-        )
+        """What is worn; returns (K,) 1 where samples of it show strands, else 0."""
+        worn = slice(surface.soft, None)
+        item = seen.item[worn]
+        of = torch.full_like(item, person)
+        albedo, _, gloss = colour_of(self.atelier.wardrobe, self.cast.outfit, of, item, seen.uv)
         hairy = seen.strands[worn].square().sum(1) > 0.25
         surface.albedo[worn] = albedo
         surface.specular[worn] = gloss
         surface.roughness[worn] = torch.where(hairy, ROUGH["hair"], ROUGH["plain"])
-        return worn[hairy]
+        return hairy.to(gloss.dtype)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facet.rendering.shading import spherical_harmonics
+from facet.rendering.shading import radiosity
 from facet.synthetic.lights import Lights, Shadows, lit
 
 WRAP = (0.32, 0.14, 0.08)  # of skin: how far red, green and blue reach around the terminator
@@ -21,15 +21,17 @@ BRIGHTEST = 0.6  # of a lobe: beyond, single samples sparkle
 
 @dataclass
 class Surface:
-    """N samples of one picture.
+    """N samples of one picture; what has several columns is stored column by column.
 
     Attributes:
+        soft: how many first ones may wrap, the others do not.
         albedo: (N, 3) linear; specular: (N,) factor on the shine; roughness: (N,); wrap: (N,) 1 skin, 0
             opaque.
         normals: (N, 3) unit, image frame (y down); points: (N, 3) mm as shadows were cast.
         occlusion: (N,) share of the surrounding that is seen.
     """
 
+    soft: int
     albedo: Tensor
     specular: Tensor
     roughness: Tensor
@@ -49,23 +51,31 @@ def reflect(surface: Surface, lights: Lights, shadows: Shadows, picture: int) ->
     sh = lights.sh[picture]
     key = lit(shadows, surface.points, picture)
     pale = 1 - 0.35 * surface.wrap[:, None] * surface.albedo  # pale skin lights its own hollows
-    light = (spherical_harmonics(normals) @ sh).clamp_(min=0) * open_[:, None] ** pale
+    light = radiosity(normals, sh).clamp_(min=0)
+    _dim(light, open_, pale, surface.soft)
     mirrored = 2 * normals[:, 2:] * normals
     mirrored[:, 2] -= 1
     grazing = (1 - normals[:, 2].clamp(0, 1)) ** 5
     share = (DIELECTRIC + 0.25 * grazing) * (1 - roughness) * open_
-    shine = (spherical_harmonics(mirrored) @ sh).clamp_(min=0) * share[:, None]
-    fringe = normals.new_tensor(WRAP) * surface.wrap[:, None]
+    shine = radiosity(mirrored, sh).clamp_(min=0) * share[:, None]
+    fringe = (normals.new_tensor(WRAP)[:, None] * surface.wrap).mT
     for k in range(2):
         toward, colour = lights.direction[picture, k], lights.colour[picture, k]
         if not bool(colour.any()):
             continue
         arrives = key if k == 0 else open_.square()  # no shadow map for the second light
         cosine = normals @ toward
-        bent = ((cosine[:, None] + fringe) / (1 + fringe)).clamp_(min=0)
-        light += colour * bent * arrives[:, None] ** (1 - 0.5 * fringe)
+        bent = ((cosine[:, None] + fringe) / (1 + fringe)).clamp_(min=0) * colour
+        light += _dim(bent, arrives, 1 - 0.5 * fringe, surface.soft)
         shine += colour * (_lobe(normals, toward, cosine, roughness) * arrives)[:, None]
     return surface.albedo * light + surface.specular[:, None] * shine, key
+
+
+def _dim(light: Tensor, share: Tensor, power: Tensor, soft: int) -> Tensor:
+    """Light (N, 3) times share (N,) to a power (N, 3) that is 1 but in the first rows; in place."""
+    light[:soft] *= share[:soft, None] ** power[:soft].contiguous()
+    light[soft:] *= share[soft:, None]
+    return light
 
 
 def strand_shine(tangent: Tensor, albedo: Tensor, key: Tensor, lights: Lights, picture: int) -> Tensor:

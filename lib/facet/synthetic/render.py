@@ -8,9 +8,10 @@ from torch import Tensor
 from facet.face_model import FaceModel, UVSampler
 from facet.face_model import files as cache
 from facet.face_model.skins import decode
+from facet.rendering.fragments import Fragments
 from facet.rendering.interpolation import downsample, interpolate_covered, spread
 from facet.rendering.normals import vertex_normals
-from facet.rendering.rasteriser import Fragments, rasterise
+from facet.rendering.rasteriser import rasterise
 from facet.rendering.shading import shade
 from facet.rendering.texture import Pyramid, pyramid
 from facet.synthetic.backgrounds import background

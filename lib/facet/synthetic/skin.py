@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from facet.face_model import FaceModel
 from facet.face_model.skins import HELD_OUT
+from facet.rendering.interpolation import turned
+from facet.rendering.normals import unit
 from facet.rendering.texture import Pyramid
 from facet.synthetic.eyes import draw_eyes
 from facet.synthetic.finish import to_linear
@@ -136,20 +138,19 @@ def bake(
 
 
 def bumped(normals: Tensor, slopes: Tensor, axes: Tensor) -> Tensor:
-    """Unit normals (N, 3) tilted by a texture's slopes (N, 2).
+    """Unit normals (N, 3) tilted by a texture's slopes (N, 2), all stored column by column.
 
     The tangents of a normal n are up, the head's y axis less its part along n, and sideways, up × n, which is
     the head's x axis where the face looks forward. n′ = n − slope_side · sideways − slope_up · up.
 
     Args:
-        axes: (N, 3, 3), the head's x, y and z axes as columns in the frame of the normals (for the image
-            frame diag(1, −1, 1) · rotation).
+        axes: (3, 3), the head's x, y and z axes as columns in the frame of the normals (for the image frame
+            diag(1, −1, 1) · rotation).
     """
-    own = (axes.mT @ normals[:, :, None])[..., 0]
-    up = functional.normalize(own.new_tensor([0.0, 1.0, 0.0]) - own[:, 1:2] * own, dim=1)
+    own = turned(normals, axes.mT)
+    up = unit(own.new_tensor([0.0, 1.0, 0.0]) - own[:, 1:2] * own)
     side = torch.linalg.cross(up, own)
-    own = functional.normalize(own - slopes[:, :1] * side - slopes[:, 1:] * up, dim=1)
-    return (axes @ own[:, :, None])[..., 0]
+    return turned(unit(own - slopes[:, :1] * side - slopes[:, 1:] * up), axes)
 
 
 def draw_skin(generator: torch.Generator, subjects: Subjects, names: list[str], *, split: str) -> Skin:

@@ -1,5 +1,6 @@
 """The ground truth of portraits, pixel by pixel, from the same fragments as the picture."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from facet.face_model import PARTS, FaceModel, UVSampler
 from facet.face_model.wearables import KINDS
-from facet.rendering.interpolation import downsample, spread
+from facet.rendering.fragments import Fragments
+from facet.rendering.interpolation import averaged, blended, rows_of
 from facet.synthetic import scene as scenes
 from facet.synthetic.beards import Beards
 from facet.synthetic.occluders import paint_occluders
@@ -69,18 +71,14 @@ def truth_of(
     """
     model, views, k = atelier.model, shots.views, scenes.SUPERSAMPLING
     scene, _, albedo = illuminate(atelier, cast, shots, size=size, shift=shift)
-    depth = scene.points[:, 2:] * views.scale[scene.image, None]
-    layers = [depth, scene.normals, albedo, _mean_place(atelier, scene), torch.ones_like(depth)]
-    planes = downsample(spread(torch.cat(layers, dim=1), scene.fragments).permute(0, 3, 1, 2), k)
+    depth = scene.points[:, 2] * views.scale.index_select(0, scene.image)
+    groups = (scene.normals, albedo, _mean_place(atelier, scene))
+    layers = [depth, *(column for group in groups for column in group.unbind(1)), torch.ones_like(depth)]
+    planes = averaged(layers, scene.fragments, k)
     empty = planes[:, -1:] == 0
     planes = planes / planes[:, -1:].clamp(min=1e-6)
     hidden = paint_occluders(planes.new_zeros(len(planes), 3, size, size), shots.occluder)[1][:, 0] > 0.5
-    segmentation = _vote(
-        _classes(atelier, scene, cast.skin.weave[views.subject]),
-        scene.fragments.triangle.shape,
-        scene.fragments.covered,
-        k,
-    )
+    segmentation = _vote(_classes(atelier, scene, cast.skin.weave[views.subject]), scene.fragments, k)
     segmentation[hidden] = CLASSES.index("occluder")
     pncc, shown = planes[:, 7:10], planes[:, 10:11] > 0.5
     relief = None if beards is None else beards.of_views(cast.subjects, cast.outfit, views)
@@ -148,43 +146,53 @@ def mean_place(model: FaceModel) -> Tensor:
 
 def _mean_place(atelier: Atelier, scene: scenes.Scene) -> Tensor:
     """(N, 4) `mean_place` of the samples; 0 for those of anything but the face's skin."""
-    place = atelier.mean_place
-    out = place.new_zeros(len(scene.item), 4)
-    own = ((scene.item < 0) & (scene.triangle < len(atelier.model.head_triangles))).nonzero()[:, 0]
-    corners = atelier.model.head_triangles[scene.triangle[own]]
-    found = (place[corners] * scene.weights[own, :, None]).sum(1)
-    out[own] = torch.where(found[:, 3:] > 0.999, found, 0)
-    return out
+    own, corners = _of_head(atelier, scene)
+    found = blended(atelier.mean_place.mT.contiguous(), corners, rows_of(scene.weights, own))
+    out = found.new_zeros(4, len(scene.item))
+    return out.index_copy_(1, own, torch.where(found[:, 3:] > 0.999, found, 0).mT).mT
+
+
+def _of_head(atelier: Atelier, scene: scenes.Scene) -> tuple[Tensor, Tensor]:
+    """(K,) samples that show the face model's head, and (3, K) its vertices around them."""
+    model = atelier.model
+    own = ((scene.item < 0) & (scene.triangle < len(model.head_triangles))).nonzero()[:, 0]
+    return own, model.head_triangles.index_select(0, scene.triangle.index_select(0, own)).mT
 
 
 def _classes(atelier: Atelier, scene: scenes.Scene, weave: Tensor) -> Tensor:
     """(N,) index into CLASSES of the samples; weave: (M, 4) of the people, see `Skin`."""
-    model, out = atelier.model, torch.zeros_like(scene.item)
-    for name in ("skin", "body", "mouth", "tongue", "eye_cavity", "eye_left", "eye_right"):
-        kind = {"mouth": "mouth", "tongue": "mouth", "eye_left": "eyes", "eye_right": "eyes"}.get(
-            name, "skin"
-        )
-        own = (scene.item < 0) & (
-            atelier.head.part[scene.triangle.clamp(max=atelier.head.faces - 1)] == PARTS.index(name)
-        )
-        out[own] = CLASSES.index(kind)
-    own = ((scene.item < 0) & (scene.triangle < len(model.head_triangles))).nonzero()[:, 0]
-    corners = model.head_triangles[scene.triangle[own]]
-    rest = (model.head_rest[corners] * scene.weights[own, :, None]).sum(1)
-    skin = out[own] == CLASSES.index("skin")
-    out[own[skin & (lip_depth(rest) > 0)]] = CLASSES.index("lips")
-    under = under_collar(rest[:, None], *weave[scene.image[own], 2:, None].unbind(1))[:, 0]
-    out[own[skin & (under > 0)]] = CLASSES.index("cloth")
-    out[(scene.item < 0) & (scene.triangle >= len(model.head_triangles))] = CLASSES.index("cloth")
+    kinds = {"mouth": "mouth", "tongue": "mouth", "eye_left": "eyes", "eye_right": "eyes"}
+    out = torch.full_like(scene.item, CLASSES.index("cloth"))  # the chest below the face model
+    own, corners = _of_head(atelier, scene)
+    table = torch.tensor([CLASSES.index(kinds.get(part, "skin")) for part in PARTS], device=out.device)
+    part = atelier.head.part.index_select(0, scene.triangle.index_select(0, own))
+    found = table.index_select(0, part)
+    rest = blended(atelier.model.head_rest.mT.contiguous(), corners, rows_of(scene.weights, own))
+    skin = found == CLASSES.index("skin")
+    found[skin & (lip_depth(rest) > 0)] = CLASSES.index("lips")
+    collar, depth = weave[:, 2:].index_select(0, scene.image.index_select(0, own)).unbind(1)
+    found[skin & (under_collar(rest, collar, depth) > 0)] = CLASSES.index("cloth")
+    out.index_copy_(0, own, found)
     worn = (scene.item >= 0).nonzero()[:, 0]
     names = ["hair" if k in HAIRY else "mouth" if k == "teeth" else "accessory" for k in KINDS]
     table = torch.tensor([CLASSES.index(name) for name in names], device=out.device)
-    out[worn] = table[atelier.wardrobe.kind[scene.item[worn]]]
-    return out
+    kind = atelier.wardrobe.kind.index_select(0, scene.item.index_select(0, worn))
+    return out.index_copy_(0, worn, table.index_select(0, kind))
 
 
-def _vote(classes: Tensor, shape: tuple[int, ...], covered: Tensor, k: int) -> Tensor:
-    """(M, S, S) the class of most of the k × k samples of each pixel."""
-    samples = torch.zeros(shape.numel(), dtype=torch.int64, device=classes.device)
-    votes = F.one_hot(samples.index_copy(0, covered, classes).view(shape), len(CLASSES))
-    return downsample(votes.permute(0, 3, 1, 2).float(), k).argmax(dim=1)
+def _vote(classes: Tensor, fragments: Fragments, k: int) -> Tensor:
+    """(M, S, S) the class of most of the k × k samples of each pixel; of as many, the first.
+
+    Each class is counted in bits of its own; empty samples are background.
+    """
+    shift = (k**2).bit_length() * torch.arange(len(CLASSES), device=classes.device)
+    samples = torch.ones(math.prod(fragments.shape), dtype=torch.int64, device=classes.device)
+    samples.index_copy_(0, fragments.covered, (1 << shift).index_select(0, classes))
+    samples = samples.view(fragments.shape)
+    total = sum(samples[:, i::k, j::k] for i in range(k) for j in range(k))
+    most, best = torch.zeros_like(total), torch.zeros_like(total)
+    for number, places in enumerate(shift.tolist()):
+        count = (total >> places) & ((1 << (k**2).bit_length()) - 1)
+        best = torch.where(count > most, number, best)
+        most = torch.maximum(most, count)
+    return best

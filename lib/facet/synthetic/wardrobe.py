@@ -17,6 +17,7 @@ from facet.face_model import wearables
 from facet.face_model.binding import Frame, follow
 from facet.face_model.proxies import TOP
 from facet.face_model.wearables import KINDS
+from facet.rendering.interpolation import rows_of
 from facet.synthetic.outfits import Outfit, draw_outfit
 
 __all__ = ["Dressed", "Outfit", "Wardrobe", "colour_of", "draw_outfit", "dress", "shade_on_head"]
@@ -106,24 +107,25 @@ class Wardrobe:
         """
         size = self.textures.shape[1]
         place = uv * size
-        chance = (place * place.new_tensor([61.7, 53.3])).frac()
-        column, row = (place - 0.5 + chance).floor().clamp(0, size - 1).to(torch.int64).unbind(1)
-        return (self.texture[item] * size + row) * size + column
+        chance = (place * place.new_tensor([61.7, 53.3])).frac_()
+        place = (place - 0.5).add_(chance).floor_().clamp_(0, size - 1)
+        column, row = place.to(torch.int64).unbind(1)
+        return (self.texture.index_select(0, item) * size + row) * size + column
 
 
 def colour_of(
     wardrobe: Wardrobe, outfit: Outfit, image: Tensor, item: Tensor, uv: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Linear albedo (N, 3), alpha (N,) and gloss (N,) at points of worn items.
+    """Linear albedo (N, 3), stored column by column, alpha (N,) and gloss (N,) at points of worn items.
 
     Args:
         image: (N,) row of the outfit; item: (N,) number; uv: (N, 2).
     """
     texels = wardrobe.textures.view(-1, 3).index_select(0, wardrobe.texel(item, uv))
-    grey, tint, alpha = (texels.to(uv.dtype) / 255).unbind(1)
+    grey, tint, alpha = (texels.to(uv.dtype) / 255).mT.contiguous()
     first, second, gloss = outfit.palette()
-    row = image * len(KINDS) + wardrobe.kind[item]
-    tone, accent = (colours.view(-1, 3).index_select(0, row) for colours in (first, second))
+    row = image * len(KINDS) + wardrobe.kind.index_select(0, item)
+    tone, accent = (rows_of(colours.view(-1, 3), row) for colours in (first, second))
     colour = torch.lerp(tone, accent, tint[:, None])
     return colour * (TOP * grey[:, None]), alpha, gloss.view(-1).index_select(0, row)
 
