@@ -92,7 +92,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Combined(Augmentation):
-    """Of Gaussian noise, random colours and occluding boxes each photo gets so many, drawn, all equally likely.
+    """Of Gaussian noise, random colours and occluding boxes each photo gets so many, all equally likely.
 
     The chances of the three alone (noise_chance, uniform_noise[0], boxes) then say nothing.
 

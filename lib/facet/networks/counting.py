@@ -36,7 +36,8 @@ def layers_table(network: nn.Module) -> list[dict[str, object]]:
     """One row for each run of equal layers or blocks of an encoder-decoder, in order.
 
     Returns:
-        part ("encoder", "decoder", and those in the network's `parts`), layer (kind and kernel), repeats, output ("height x width x channels"),
+        part ("encoder", "decoder", and those of the network's `parts`), layer (kind and kernel), repeats,
+        output ("height x width x channels"),
         parameters (trainable; norms count with the layer before them) and macs.
     """
     parts = {"encoder": network.encoder, "decoder": network.decoder, **getattr(network, "parts", {})}

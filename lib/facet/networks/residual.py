@@ -72,7 +72,7 @@ class Refinement(nn.Sequential):
 class Residual(PRN):
     """One photo -> position map, refined.
 
-    In training mode it returns (output, *briefs), so that a loss can see every stage; in eval mode the output.
+    In training mode it returns (output, *briefs), so that a loss sees every stage; in eval mode the output.
 
     Args:
         image_size: S, a multiple of 32.
@@ -152,7 +152,9 @@ class Residual(PRN):
             ValueError: the other network is of another size, or no encoder-decoder of PRN's.
         """
         own, other = self.state_dict(), network.state_dict()
-        wrong = sorted(name for name, value in other.items() if own.get(name, value[None]).shape != value.shape)
+        wrong = sorted(
+            name for name, value in other.items() if own.get(name, value[None]).shape != value.shape
+        )
         if not isinstance(network, PRN) or wrong:
             raise ValueError(
                 f"{getattr(network, 'name', 'the network')} cannot start this one"

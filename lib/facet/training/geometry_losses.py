@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from facet.face_model.position_map import vertices_from_map
 from facet.landmarks68 import FLIP, NOSE_TIP
 from facet.networks.ranges import to_pixels
+from facet.training import seams
 from facet.training.losses import PositionLoss
 
 # The 29 pairs of the 58 landmarks that do not lie on the midline: (subject's right, subject's left).
@@ -21,7 +22,7 @@ _TINY = 1e-12  # under a root: its gradient at 0 stays finite
 
 
 def landmark_symmetry(landmarks: Tensor) -> Tensor:
-    """Mean over the 29 pairs of | ‖V_i − V_30‖ − ‖V_j − V_30‖ |, how unequally far they are from the nose's tip.
+    """Mean over the 29 pairs of | ‖V_i − V_30‖ − ‖V_j − V_30‖ |: unequal distances from the nose's tip.
 
     Residual eq. 3.2, with the absolute difference that its brackets mean. No truth is needed; a similarity
     changes it by its scale alone.
@@ -106,23 +107,21 @@ class StageLoss(nn.Module):
 
 
 def position_losses(described: Mapping, model, size: int, *, signed: bool) -> tuple[nn.Module, nn.Module]:
-    """A described loss to train by, and the one every network is validated by: the masked distance.
+    """A described loss to train by, and the one to validate by: the distance, masked as everywhere.
 
     Args:
-        described: squared, weights ("16:4:3:0", "none" for ones, or one of `seams.MASKS`), and where they
-            are not 0 symmetry, smoothness, briefs.
+        described: name ("uv-weighted", or "stages" for `StageLoss`), squared, weights (a key of
+            `seams.MASKS`), and of `StageLoss` symmetry, smoothness, briefs where they are not the default.
         model: the face model; size: S; signed: the network ends in tanh.
 
     Raises:
         ValueError: unknown weights.
     """
-    from facet.training import seams
-
     squared = bool(described["squared"])
     weight = seams.mask(described["weights"], model, size)
     judged = PositionLoss(model.uv_weight(size), squared=squared, signed=signed)
+    if described["name"] != "stages":
+        return PositionLoss(weight, squared=squared, signed=signed), judged
     extra = {name: described[name] for name in ("symmetry", "smoothness", "briefs") if name in described}
     uv = model.uv[model.landmarks]
     return StageLoss(weight, uv, squared=squared, signed=signed, **extra), judged
-
-

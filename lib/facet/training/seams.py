@@ -105,7 +105,7 @@ def _rings(model, size: int) -> Tensor:
 
 
 def _depth(some: Tensor, reach: int, beyond: float = 1.0) -> Tensor:
-    """(S, S) 0 outside of `some`, else how many texels deep, by eroding; `beyond` 1 erodes from the border."""
+    """(S, S) 0 outside of `some`, else how many texels deep; `beyond` 1 erodes from the border too."""
     left = some.float()[None, None]
     depth = torch.zeros_like(left)
     for _ in range(reach):
