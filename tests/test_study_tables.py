@@ -140,7 +140,7 @@ def test_ring_curves_read_the_names_of_scores():
 
 
 def test_one_to_three_kinds_of_noise_for_every_photo():
-    """Grey photos: Gaussian noise moves all pixels, random colours and a black box some; all are equally common."""
+    """Grey photos: Gaussian noise moves all pixels, a black box some; each in two photos of three."""
     plain = Combined(boxes=1.0, box_count=(1, 1), noise=0.05, uniform_noise=(1.0, 0.1), kinds=(1, 3))
     photos = torch.full((600, 3, 24, 24), 0.5)
     out = augment_colour(photos, torch.Generator().manual_seed(0), plain)
