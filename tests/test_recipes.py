@@ -31,7 +31,8 @@ def home(tmp_path_factory):
 @pytest.mark.parametrize("profile", ["smoke", "small", "full"])
 def test_compared_networks_get_the_same_training(profile):
     """All that a configuration names is equal but the system and which pictures it is shown."""
-    made = {key: recipes.recipe(key[0], profiles.load(profile), variant=key[1]) for key in recipes.SHOWN}
+    plain = [key for key in recipes.SHOWN if key not in recipes.STARTED]  # those go on from another
+    made = {key: recipes.recipe(key[0], profiles.load(profile), variant=key[1]) for key in plain}
     plain = made["prn", ""].configuration()
     for (system, variant), recipe in made.items():
         configuration = recipe.configuration()

@@ -10,6 +10,7 @@ pair is mirrored with the front photo.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -89,26 +90,42 @@ class Augmentation:
         return replace(PRESETS[name], **changes)
 
 
+@dataclass(frozen=True)
+class Combined(Augmentation):
+    """Of Gaussian noise, random colours and occluding boxes each photo gets so many, all equally likely.
+
+    The chances of the three alone (noise_chance, uniform_noise[0], boxes) then say nothing.
+
+    Attributes:
+        kinds: range of how many of the three.
+    """
+
+    kinds: tuple[int, int] = (1, 3)
+
+
+def from_values(values: Mapping) -> Augmentation:
+    """The augmentation of plain values: those of `dataclasses.asdict`, of a Combined one too."""
+    return (Combined if "kinds" in values else Augmentation)(**values)
+
+
 PRESETS: dict[str, Augmentation] = {
     "none": Augmentation(),
     # TwoView 4.4: rotation, channel scale, black boxes ("dropout"; their number and size are not stated).
     "twoview": Augmentation(rotation=45.0, channel_scale=(0.9, 1.2), boxes=0.5),
     # Rotation 4.2: after the views are made, so no geometry.
     "rotation": Augmentation(channel_scale=(0.6, 1.4), boxes=0.5),
-    # Residual 3.2.3: one to three of Gaussian noise, random noise and a mask patch (here by independent
-    # chances).
-    "residual": Augmentation(
+    # Residual 3.2.3: one to three of Gaussian noise, random noise and a mask patch (strengths not stated).
+    "residual": Combined(
         rotation=45.0,
         scale=(0.7, 1.3),
         translation=0.1,
         channel_scale=(0.5, 1.5),
         channels=(1, 3),
-        boxes=0.6,
+        boxes=1.0,
         box_count=(1, 1),
         box_fill=("black", "colour"),
         noise=0.1,
-        noise_chance=0.6,
-        uniform_noise=(0.6, 0.1),
+        uniform_noise=(1.0, 0.1),
     ),
     # PRN (Feng et al. 2018) 3.4: occlusions are textures of noise.
     "prn": Augmentation(
@@ -333,8 +350,11 @@ def augment_colour(images: Tensor, generator: torch.Generator, augmentation: Aug
     photos = disturb.colours(photos, generator, augmentation)
     photos = disturb.soften(photos, generator, augmentation)
     photos = disturb.gamma(photos, generator, augmentation)
-    photos = disturb.occlude(photos, generator, augmentation)
-    photos = disturb.add_noise(photos, generator, augmentation)
+    if isinstance(augmentation, Combined):
+        photos = disturb.combine(photos, generator, augmentation)
+    else:
+        photos = disturb.occlude(photos, generator, augmentation)
+        photos = disturb.add_noise(photos, generator, augmentation)
     photos = disturb.compress(photos, generator, augmentation)
     return photos.clamp_(0.0, 1.0).view_as(images)
 

@@ -69,6 +69,9 @@ def _add_reconstruct(commands) -> None:
         help="around brows, jaw, chin; pixels",
     )
     parser.add_argument("--landmarks", metavar="FILE", help="68 lines `x y` in pixels, instead of a box")
+    parser.add_argument(
+        "--correct", action="store_true", help="turn the face upright first: tilted or upside-down photos"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
     parser.set_defaults(run=_reconstruct)
@@ -89,6 +92,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
         model=options.model,
         landmarks=landmarks,
         box=options.box,
+        correct=options.correct,
         device=options.device,
     )
     face.save(output)
@@ -164,6 +168,7 @@ def _add_study(commands) -> None:
     parser = commands.add_parser("study", help="list the studies, or go on with the trainings of one")
     parser.add_argument("name", nargs="?", help="of the study; none lists them")
     parser.add_argument("--only", metavar="CELL", help="one of its trainings")
+    parser.add_argument("--seed", type=int, help="only the trainings of one seed")
     parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.add_argument("--workers", type=int, default=2, help="processes that render people (default 2)")
@@ -179,7 +184,7 @@ def _study(options: argparse.Namespace) -> None:
             print(studies.overview(studies.find(name)))
         return
     study = studies.find(options.name)
-    how = {name: getattr(options, name) for name in ("only", "minutes", "device", "workers")}
+    how = {name: getattr(options, name) for name in ("only", "seed", "minutes", "device", "workers")}
     studies.run(study, say=lambda text: print(text, flush=True), **how)
     print(studies.overview(study))
 

@@ -8,6 +8,7 @@ device; rare effects are computed only for the photos that get them.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -138,6 +139,25 @@ def add_noise(photos: Tensor, generator: torch.Generator, augmentation: Augmenta
         which = torch.rand((1, height, width), generator=generator, device=generator.device)
         values = torch.rand((3, height, width), generator=generator, device=generator.device).to(photos)
         photos[i] = torch.where((which < share * float(draw[0, i])).to(photos.device), values, photos[i])
+    return photos
+
+
+def combine(photos: Tensor, generator: torch.Generator, augmentation: Augmentation) -> Tensor:
+    """For each photo some of Gaussian noise, random colours and boxes: `augmentation.kinds` says how many."""
+    count = photos.shape[0]
+    low, high = augmentation.kinds
+    draw = torch.rand((count, 4), generator=generator, device=generator.device)
+    number = low + (draw[:, 3:] * (high - low + 1)).floor()
+    chosen = draw[:, :3].argsort(dim=1).argsort(dim=1) < number  # (N, 3)
+    plain = {"boxes": 0.0, "noise": 0.0, "uniform_noise": (0.0, 0.0)}
+    always = {"noise": augmentation.noise, "noise_chance": 1.0}
+    share = {"uniform_noise": (1.0, augmentation.uniform_noise[1])}
+    changes = ((add_noise, always), (add_noise, share), (occlude, {"boxes": 1.0}))
+    for some, (change, settings) in zip(chosen.T, changes, strict=True):
+        rows = some.nonzero()[:, 0].to(photos.device)
+        if rows.numel():
+            only = replace(augmentation, **{**plain, **settings})
+            photos[rows] = change(photos[rows], generator, only)
     return photos
 
 

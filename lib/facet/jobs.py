@@ -82,6 +82,8 @@ class Job:
         found: list[Path] = []
         if modules & set(READS_WEIGHTS):
             found += sorted(WEIGHTS.glob(f"*-{self.profile}*.safetensors"))
+        if "facet.studies" in modules:
+            found += sorted((REPORTS / "studies").glob("*/*.json"))
         if "read_record" in dependencies.notebook_code(self.notebook):
             found += sorted((REPORTS / self.profile / "records").glob("*.csv"))
         return found

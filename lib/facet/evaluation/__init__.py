@@ -11,6 +11,7 @@ from facet.evaluation.normalisers import NORMALISERS, bbox, interocular, landmar
 from facet.evaluation.papers import reported
 from facet.evaluation.protocol import Surface, evaluate, mean_face_rows, position_map_predictor
 from facet.evaluation.shape import PersonalShape, edge_profile, measure, midline, personal_shape
+from facet.evaluation.smoothness import dihedral_angles, share_under, smoothness_curve
 from facet.evaluation.statistics import (
     SUMMARY_COLUMNS,
     TIDY_COLUMNS,
@@ -41,6 +42,7 @@ __all__ = [
     "ced",
     "compare",
     "depth_error",
+    "dihedral_angles",
     "edge_profile",
     "evaluate",
     "exact_error",
@@ -61,6 +63,8 @@ __all__ = [
     "position_map_predictor",
     "ratio",
     "reported",
+    "share_under",
+    "smoothness_curve",
     "summarise",
     "surface_distance",
 ]

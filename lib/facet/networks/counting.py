@@ -36,10 +36,12 @@ def layers_table(network: nn.Module) -> list[dict[str, object]]:
     """One row for each run of equal layers or blocks of an encoder-decoder, in order.
 
     Returns:
-        part ("encoder", "decoder"), layer (kind and kernel), repeats, output ("height x width x channels"),
+        part ("encoder", "decoder", and those of the network's `parts`), layer (kind and kernel), repeats,
+        output ("height x width x channels"),
         parameters (trainable; norms count with the layer before them) and macs.
     """
-    children = [(part, c) for part in ("encoder", "decoder") for c in getattr(network, part).children()]
+    parts = {"encoder": network.encoder, "decoder": network.decoder, **getattr(network, "parts", {})}
+    children = [(name, child) for name, part in parts.items() for child in part.children()]
     seen = _observe(network, [c for _, c in children])
     inner = [layer for layer in network.modules() if isinstance(layer, _COSTLY)]
     costs = {layer: _cost(layer, *shapes) for layer, *shapes in _observe(network, inner)}

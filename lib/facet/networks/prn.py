@@ -69,6 +69,7 @@ class PRN(nn.Module):
             channels = outputs
         self.encoder = nn.Sequential(*layers)
         self.decoder = Decoder(channels, width, normalised=True, squash=endings[squash])
+        self.signed = squash == "tanh"
         initialise(self)
         start_open(self.decoder)
 

@@ -37,4 +37,7 @@ def predict(network: nn.Module, images: Tensor) -> Tensor:
         raise ValueError(
             f"{network.name} reads (B, {', '.join(map(str, expected))}), got {tuple(images.shape)}"
         )
-    return to_pixels(network(images).float(), network.image_size)
+    output = network(images).float()
+    if getattr(network, "signed", False):  # a tanh network
+        output = (output + 1) / 2
+    return to_pixels(output, network.image_size)

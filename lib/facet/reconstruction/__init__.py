@@ -7,6 +7,7 @@ from facet.reconstruction.pipeline import (
     head_pose,
     reconstruct,
     reconstruct_views,
+    surface,
     vertices_of_crops,
 )
 from facet.reconstruction.result import Pose, Reconstruction
@@ -23,5 +24,6 @@ __all__ = [
     "head_pose",
     "reconstruct",
     "reconstruct_views",
+    "surface",
     "vertices_of_crops",
 ]

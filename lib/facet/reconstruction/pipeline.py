@@ -1,7 +1,7 @@
 """From one photo or two to a face in 3D: find it, crop it, run the network, crop more tightly, run again."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from facet.crop import crop_box_from_bounds, crop_image, invert, lift
 from facet.geometry import similarity, transform_points
 from facet.images import ImageLike, load_image
-from facet.reconstruction import detect, weights
+from facet.reconstruction import correction, detect, weights
 from facet.reconstruction.complete import complete
 from facet.reconstruction.result import Pose, Reconstruction
 from facet.reconstruction.unwrap import at_uv, unwrap
 
 # A second crop is believed when its box and the first overlap by this much (intersection over union).
 AGREEMENT = 0.4
+TOLD = 20.0  # degrees of tilt from which a note says so
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class View:
     box: np.ndarray  # (4,) x0, y0, x1, y1
     given: bool  # the caller placed the box: it is not moved
     notes: tuple[str, ...] = ()
+    frame: np.ndarray | None = None  # (2, 3) from the photo to the upright picture that the box is in
+
+    @property
+    def box_in_photo(self) -> np.ndarray:
+        """(4,) the box, or what bounds it where it is turned."""
+        if self.frame is None:
+            return self.box
+        return correction.Upright(self.frame, self.box).box_in_photo()
+
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """A note, if the photo was turned so far that its owner may want to know."""
+        tilt = 0.0 if self.frame is None else correction.Upright(self.frame, self.box).tilt
+        return (f"the face in {self.name} is tilted by {tilt:.0f}°",) if abs(tilt) >= TOLD else ()
 
 
 def reconstruct(
@@ -38,6 +53,7 @@ def reconstruct(
     model: str | nn.Module = "auto",
     landmarks: np.ndarray | None = None,
     box: tuple[float, float, float, float] | np.ndarray | None = None,
+    correct: bool | correction.Aligner = False,
     device: str | torch.device | None = None,
 ) -> Reconstruction:
     """Reconstruct a face from a photo, or from a front and a side photo of one person.
@@ -48,6 +64,9 @@ def reconstruct(
         model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
+        correct: turn the face upright first, for photos that are tilted or upside down (`correction`); True
+            takes the tilt from the landmarks that are given, detected or in the network's own answer, an
+            aligner is asked for them.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
 
     Raises:
@@ -55,7 +74,7 @@ def reconstruct(
         ValueError: a photo, a box or a model that cannot be used; the message names it and says what to do.
         FileNotFoundError: the system has no weights on this machine.
     """
-    views = _views(front, side, landmarks, box)
+    views = _views(front, side, landmarks, box, correct)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = _network(model, len(views), device)
     return reconstruct_views(views, network, _face_model(str(device)))
@@ -69,10 +88,7 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         network: in eval mode; its position maps are over `face`'s UV.
         face: a face model with triangles, uv, landmarks, mean and weight on the network's device.
     """
-    position_map, crop = _predict(views, network)
-    if not views[0].given:
-        views = [_tightened(views[0], position_map, crop, face), *views[1:]]
-        position_map, crop = _predict(views, network)
+    position_map, crop, views = settle(views, network, face)
     to_photo = lift(invert(crop[None]))[0].to(torch.float32)
     uv = face.uv.to(position_map)
     vertices, position_map = complete(position_map, face)
@@ -93,9 +109,33 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         texture=_to_bytes(texture.image.permute(1, 2, 0)),
         colors=_to_bytes(colors),
         confidence=at_uv(texture.seen[None], uv)[:, 0].cpu().numpy(),
-        box=views[0].box,
-        notes=tuple(note for view in views for note in view.notes),
+        box=views[0].box_in_photo,
+        notes=tuple(note for view in views for note in (*view.notes, *view.turned)),
     )
+
+
+def surface(
+    photo: ImageLike, network: nn.Module, face, *, landmarks=None, box=None, correct=False
+) -> tuple[Tensor, View]:
+    """(V, 3) vertices in the photo, and the view they were read from: :func:`reconstruct` without texture."""
+    views = _views(photo, None, landmarks, box, correct)
+    position_map, crop, views = settle(views, network, face)
+    vertices, _ = complete(position_map, face)
+    return transform_points(lift(invert(crop[None]))[0].to(torch.float32), vertices), views[0]
+
+
+def settle(views: list[View], network: nn.Module, face) -> tuple[Tensor, Tensor, list[View]]:
+    """The network's map of the final crop: (3, S, S) in the crop, (2, 3) from the photo to it, the views.
+
+    A box that a detector gave is moved to the landmarks that the network found, and in an upright picture
+    the picture is turned to them too.
+    """
+    position_map, crop = _predict(views, network)
+    if not views[0].given:
+        for _ in range(1 if views[0].frame is None else correction.PASSES):
+            views = [_tightened(views[0], position_map, crop, face), *views[1:]]
+            position_map, crop = _predict(views, network)
+    return position_map, crop, views
 
 
 def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
@@ -120,8 +160,8 @@ def head_pose(vertices: Tensor, face) -> Pose:
     return Pose(*(float(angle[0]) for angle in found.head_pose()))
 
 
-def _views(front, side, landmarks, box) -> list[View]:
-    """The photos with their boxes: given, or from landmarks, or detected."""
+def _views(front, side, landmarks, box, correct=False) -> list[View]:
+    """The photos with their boxes: given, or from landmarks, or detected; turned upright where asked to."""
     photos = [front] if side is None else [front, side]
     points, boxes = _per_view(landmarks, len(photos), 2), _per_view(box, len(photos), 1)
     views = []
@@ -130,11 +170,26 @@ def _views(front, side, landmarks, box) -> list[View]:
         image = load_image(photo)
         bounds, notes = _given_box(points[index], boxes[index], image.shape, name), ()
         given = bounds is not None
+        if correct:
+            views.append(_upright(name, image, points[index], bounds, correct))
+            continue
         if not given:
             found, notes = detect.find_face(image, name=name)
             bounds, given = found.box, found.landmarks is not None
         views.append(View(name, image, bounds, given, notes))
     return views
+
+
+def _upright(name: str, image: np.ndarray, landmarks, box, correct) -> View:
+    """A photo with its face turned upright: by landmarks, or by a detector and then an aligner."""
+    if landmarks is not None:
+        found = correction.from_landmarks(landmarks)
+    else:
+        found = correction.find(image, box=box, name=name)
+        if correct is not True:
+            found = correction.align(image, found, correct)
+    known = landmarks is not None or correct is not True
+    return View(name, image, found.box, known, (), found.frame)
 
 
 def _per_view(value, count: int, dimensions: int) -> list:
@@ -199,9 +254,16 @@ def _face_model(device: str):
 def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
     """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop."""
     size, device = network.image_size, next(network.parameters()).device
-    matrices = [crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size) for view in views]
+    matrices = [_crop_matrix(view, size) for view in views]
     crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
     return ask_twice(network, torch.cat(crops, dim=1).to(device))[0], matrices[0][0].to(device)
+
+
+def _crop_matrix(view: View, size: int) -> Tensor:
+    """(1, 2, 3) float64 from the photo to the crop."""
+    if view.frame is None:
+        return crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size)
+    return correction.crop_matrix(correction.Upright(view.frame, view.box), size)
 
 
 def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
@@ -210,12 +272,16 @@ def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
 
     found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
     back = invert(crop[None])[0]
-    box = detect.box_of((found @ back[:, :2].T + back[:, 2]).cpu().numpy())
-    overlap = detect.intersection_over_union(box, view.box)
-    if overlap >= AGREEMENT:
-        return View(view.name, view.image, box, view.given, view.notes)
-    note = f"the landmarks found in {view.name} do not fit the detected face: the result may be wrong"
-    return View(view.name, view.image, view.box, view.given, (*view.notes, note))
+    found = (found @ back[:, :2].T + back[:, 2]).cpu().numpy()  # in the photo
+    upright = correction.from_landmarks(found) if view.frame is not None else None
+    box = detect.box_of(found) if upright is None else upright.box_in_photo()
+    overlap = detect.intersection_over_union(box, view.box_in_photo)
+    if overlap < AGREEMENT:
+        note = f"the landmarks found in {view.name} do not fit the detected face: the result may be wrong"
+        return replace(view, notes=tuple(dict.fromkeys((*view.notes, note))))
+    if upright is None:
+        return replace(view, box=box)
+    return replace(view, box=upright.box, frame=upright.frame)
 
 
 def _name(source: ImageLike, otherwise: str) -> str:

@@ -127,6 +127,7 @@ def run(
     *,
     minutes: float | None = None,
     only: str | None = None,
+    seed: int | None = None,
     workers: int = 1,
     device: str = "auto",
     say: Callable[[str], None] | None = None,
@@ -137,7 +138,7 @@ def run(
 
     Args:
         minutes: stop cleanly after this time, in the middle of a cell too; the next call goes on there.
-        only: name of the one cell to run.
+        only: name of the one cell to run; seed: of the cells to run, None for all.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -148,6 +149,7 @@ def run(
         FloatingPointError: cells diverged; the others have been run.
     """
     cells = [study.cell(only)] if only else study.cells
+    cells = [cell for cell in cells if seed is None or cell.varied.get("seed") == seed]
     device = _device(device)
     stop_at = None if minutes is None else time.monotonic() + 60 * minutes
     diverged = {}

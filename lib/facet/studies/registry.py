@@ -6,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from facet.paths import CACHE, REPORTS
-from facet.studies import beards, factors, people
+from facet.studies import beards, factors, people, residual
 from facet.studies.queue import STATES, Study, read, state
 
 STUDIES: dict[str, Callable[[], Study]] = {
     "factors": factors.study,
     "beards": beards.study,
     "people": people.study,
+    **residual.STUDIES,
 }
 
 # Columns of every score; some add low, high (the 95 % interval), identities and values (of the samples).

@@ -34,10 +34,16 @@ def fronts(name: str, pictures: Pictures, model: FaceModel, beards: Beards | Non
     return TestSet(name, pictures, model, ((FRONT,),), beards)
 
 
-def synthetic(network: nn.Module, name: str, samples: Iterable[Mapping], model: FaceModel) -> list[dict]:
+def synthetic(
+    network: nn.Module,
+    name: str,
+    samples: Iterable[Mapping],
+    model: FaceModel,
+    measures: Sequence[tuple[str, str]] = MEASURES,
+) -> list[dict]:
     """A row a measure, of the network's bare maps on samples of the test set that is called `name`."""
     frame = evaluate(position_map_predictor(network, model), samples, model, test_set=name)
-    return [row for measure in MEASURES for row in _rows(frame, *measure)]
+    return [row for measure in measures for row in _rows(frame, *measure)]
 
 
 def partial(

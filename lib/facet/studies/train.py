@@ -6,7 +6,7 @@ A configuration has the entries
     settings                              of `Settings`, without the device
     data                                  generation, poses, change, people, what is shown, beards in targets
     augmentation                          fields of `Augmentation`
-    loss                                  of `PositionLoss`, with the weights' names
+    loss                                  of `position_losses`
     test                                  people and jitter, and what else describes the test
 """
 
@@ -14,18 +14,22 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from facet.augment import Augmentation
+from facet.augment import Augmentation, from_values
 from facet.face_model import FaceModel, load, sampler
 from facet.networks import build
 from facet.studies.queue import OutOfTime, Session
 from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Description, Pictures, open_pictures
-from facet.training import History, PositionLoss, Settings, fit
+from facet.training import History, Settings, fit
+from facet.training.geometry_losses import position_losses
+from facet.training.starts import take_over
 
 
-def train(configuration: Mapping, session: Session) -> tuple[nn.Module, History]:
-    """A trained network in eval mode on the CPU, and its history.
+def train(
+    configuration: Mapping, session: Session, start: nn.Module | None = None
+) -> tuple[nn.Module, History]:
+    """A trained network in eval mode on the CPU, and its history; `start` gives it its first weights.
 
     Raises:
         OutOfTime: the session's time was not enough; the next call with its folder goes on.
@@ -33,18 +37,21 @@ def train(configuration: Mapping, session: Session) -> tuple[nn.Module, History]
     size, data = configuration["image_size"], configuration["data"]
     settings = Settings(**configuration["settings"], device=session.device)
     model = load()
-    loss = PositionLoss(model.uv_weight(size), squared=configuration["loss"]["squared"])
+    signed = configuration["options"].get("squash") == "tanh"
+    loss, judged = position_losses(configuration["loss"], model, size, signed=signed)
     beards = Beards.open(model) if data["beards"] else None
-    augmentation = Augmentation(**configuration["augmentation"])
+    augmentation = from_values(configuration["augmentation"])
     batches = _batches("train", configuration, session, model, beards, augmentation)
     validation = _batches("validation", configuration, session, model, beards, VALIDATION)
     network = build(
         configuration["system"], image_size=size, width=configuration["width"], seed=settings.seed,
         **configuration["options"],
     )  # fmt: skip
+    if start is not None:
+        take_over(network, start)
     session.tell(f"{configuration['system']} on {data['people']:,} people, {settings.steps:,} steps")
     history = fit(
-        network, batches, Validation(validation, loss), settings, loss=loss, folder=session.folder,
+        network, batches, Validation(validation, judged), settings, loss=loss, folder=session.folder,
         minutes=session.minutes, progress="auto" if session.say else "none",
     )  # fmt: skip
     if not history.finished:

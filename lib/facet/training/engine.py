@@ -49,6 +49,8 @@ def prepare_step(network: nn.Module, optimiser, settings: Settings, step: int) -
     for group in optimiser.param_groups:
         group["lr"] = settings.rate(step)
     torch.manual_seed(random.Random(f"{settings.seed}-{step}").getrandbits(63))
+    if hasattr(network, "at_step"):  # a network whose parts join in later
+        network.at_step(step)
     if step <= 1 / BATCH_NORM_MOMENTUM:
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):

@@ -129,7 +129,12 @@ def obtain(
             return network.eval(), History(metadata["history"], finished=True)
     if train == "never":
         raise ValueError(f"no weights for {recipe.name}, and train is never: " + "; ".join(refused))
-    return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)
+    what = task()
+    if "start" in recipe.data:
+        from facet.training.starts import begin
+
+        begin(network, recipe.data["start"], (released.parent, made.parent))
+    return network, _train(network, recipe, what, made, minutes=minutes, progress=progress)
 
 
 def _misfit(path: Path, recipe: Recipe) -> str:

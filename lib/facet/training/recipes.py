@@ -17,11 +17,12 @@ from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Description, open_pictures
 from facet.synthetic.stream import Stream
+from facet.training.geometry_losses import position_losses
 from facet.training.history import History
-from facet.training.losses import PositionLoss
 from facet.training.obtain import Recipe, Task, obtain
 from facet.training.release import weights_state
 from facet.training.settings import Settings
+from facet.training.starts import STARTED, started
 
 # system, variant → which pictures of a person it is shown (see `Batches`).
 SHOWN = {
@@ -29,6 +30,8 @@ SHOWN = {
     ("prn", "all-poses"): "all-poses",
     ("mobile", ""): "front",
     ("twoview", ""): "pair",
+    ("residual", ""): "front",
+    ("prn", "longer"): "front",
 }
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
 # Steps over which the rate rises: at the full rate a decoder without batch norm can die in the first ones.
@@ -55,7 +58,7 @@ def recipe(
     changes = {} if seed is None else {"seed": seed}
     warmup = min(WARMUP, profile.steps // 10)
     settings = Settings.from_profile(profile, device=device, warmup=warmup, **changes)
-    return Recipe(
+    made = Recipe(
         system=system,
         variant=variant,
         profile=profile.name,
@@ -75,6 +78,10 @@ def recipe(
         },
         note=NOTE,
     )
+    if start := STARTED.get((system, variant)):
+        origin = recipe(start.origin[0], profile, variant=start.origin[1], seed=seed, device=device)
+        made = started(made, origin, start, profile)
+    return made
 
 
 def generation(profile: Profile) -> int:
@@ -91,7 +98,8 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     """The data of a recipe; rendered first where it is not in the cache (`say` is told the progress)."""
     model = load()
     maps = sampler(model, profile.image_size)
-    loss = PositionLoss(model.uv_weight(profile.image_size), squared=LOSS["squared"])
+    signed = made.options.get("squash") == "tanh"
+    loss, judged = position_losses(made.data["loss"], model, profile.image_size, signed=signed)
     kind, seed, batch = made.data["shown"], made.settings.seed, made.settings.batch
     beards = Beards.open(model) if "beards" in made.data else None
     if profile.rendered == "streamed":
@@ -107,7 +115,7 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     # `maps` holds the model's own modes; held-out people have more: their truth is sampled with all of them
     exact = sampler(model, profile.image_size, modes=model.detail_modes)
     validation = Batches(held_out, exact, kind, batch, VALIDATION, 1, beards)
-    return Task(batches, Validation(validation, loss), loss)
+    return Task(batches, Validation(validation, judged), loss)
 
 
 def trained(
@@ -125,9 +133,18 @@ def trained(
 ) -> tuple[nn.Module, History]:
     """A trained system in eval mode and its history: released weights that fit, or training (`obtain`)."""
     made = recipe(system, profile, variant=variant, seed=seed, device=device)
+
+    def prepare() -> Task:
+        if start := STARTED.get((system, variant)):
+            trained(
+                start.origin[0], profile, variant=start.origin[1], seed=seed, device=device,
+                workers=workers, progress=progress, say=say,
+            )  # fmt: skip
+        return task(made, profile, workers=workers, say=say)
+
     return obtain(
         made,
-        lambda: task(made, profile, workers=workers, say=say),
+        prepare,
         train=train,
         minutes=minutes,
         progress=progress,
