@@ -16,7 +16,7 @@ LAYERS = (
     "paths files profiles provenance dependencies geometry landmarks68 images jpeg",
     "face_model",
     "rendering",
-    "crop disturb augment",
+    "crop disturb augment heatmaps",
     "synthetic photos",
     "networks",
     "training",
