@@ -20,7 +20,7 @@ class Shell:
 
     Attributes:
         triangles: (F, 3) of the closed surface; vertex `count` is the centroid of the rim.
-        rim: (R,) vertices of the rim; count: vertices of the disk.
+        rim: (R, 2) the rim's edges; count: vertices of the disk.
     """
 
     triangles: Tensor
@@ -28,8 +28,11 @@ class Shell:
     count: int
 
     def closed(self, vertices: Tensor) -> Tensor:
-        """(B, V + 1, 3) the disk's vertices (B, V, 3), and the rim's centroid."""
-        return torch.cat((vertices, vertices[:, self.rim].mean(dim=1, keepdim=True)), dim=1)
+        """(B, V + 1, 3) the disk's vertices (B, V, 3), and the centroid of the rim as a curve."""
+        ends = vertices[:, self.rim]  # (B, R, 2, 3)
+        length = torch.linalg.vector_norm(ends[:, :, 1] - ends[:, :, 0], dim=-1, keepdim=True)
+        centroid = (ends.mean(dim=2) * length).sum(dim=1, keepdim=True) / length.sum(dim=1, keepdim=True)
+        return torch.cat((vertices, centroid), dim=1)
 
 
 def close(triangles: Tensor, count: int) -> Shell:
@@ -45,7 +48,7 @@ def close(triangles: Tensor, count: int) -> Shell:
         raise ValueError("the surface has no rim: it is closed already")
     apex = torch.full_like(border[:, :1], count)
     fan = torch.cat((border.flip(1), apex), dim=1)
-    return Shell(torch.cat((triangles, fan)), border[:, 0].sort().values, count)
+    return Shell(torch.cat((triangles, fan)), border, count)
 
 
 def grid_shell(cells: int, device: torch.device | str = "cpu") -> Shell:

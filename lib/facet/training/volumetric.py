@@ -34,7 +34,7 @@ DROP = 2 / 3
 # number.
 SIGMA = 1.0
 PAPER_SIZE = 192
-LANDMARK_SHARE = 0.1  # λ of `LandmarkLoss`
+LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
 MULTITASK_SHARE = 0.02  # of the heat-maps' divergence beside the volume's cross-entropy
 # What a detector's box does to a crop, and more of it than position maps are shown: it must bear bad boxes.
 LANDMARK_CROPS = {"rotation": 30.0, "scale": (0.85, 1.15), "translation": 0.08}
