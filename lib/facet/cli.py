@@ -68,7 +68,11 @@ def _add_reconstruct(commands) -> None:
         metavar=("X0", "Y0", "X1", "Y1"),
         help="around brows, jaw, chin; pixels",
     )
-    parser.add_argument("--landmarks", metavar="FILE", help="68 lines `x y` in pixels, instead of a box")
+    parser.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        help="68 lines `x y` in pixels, instead of a box; `network`: by the landmark network",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
     parser.set_defaults(run=_reconstruct)
@@ -106,6 +110,8 @@ def _reconstruct(options: argparse.Namespace) -> None:
 
 
 def _read_landmarks(path: str):
+    if path == "network":
+        return path
     import numpy as np
 
     try:

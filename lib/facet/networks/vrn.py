@@ -12,6 +12,13 @@ from facet.networks.blocks import check_image_size, scaled
 from facet.networks.hourglass import FEATURES, STRIDE, initialise, stage, stem
 from facet.networks.registry import register
 
+PAPER_SIZE = 192  # pixels of the photo that the paper's numbers are for
+
+
+def guide_sigma(image_size: int, factor: float = 1.0) -> float:
+    """The guiding heat-maps' standard deviation in pixels: factor (1 in the paper) at 192 pixels."""
+    return factor * image_size / PAPER_SIZE
+
 
 def default_volume(image_size: int) -> tuple[int, int, int]:
     """(height, width, depth) of the paper at 256 pixels, 192 × 192 × 200, else half the photo's side."""
@@ -72,12 +79,20 @@ class VRN(Volumetric):
 
 @register("vrn-guided", title="VRN-Guided", views=1, source="Jackson et al. 2017", output="volume")
 class Guided(VRN):
-    """Photo and the heat-maps of its 68 landmarks, stacked -> volume; arguments as VRN's.
+    """Photo and the heat-maps of its 68 landmarks, stacked by `facet.heatmaps.guide` -> volume.
 
-    `facet.heatmaps.guide` stacks them.
+    Args:
+        sigma: standard deviation of the heat-maps that it learns from, in pixels of the photo; kept for those
+            who guide it.
+
+    Others as VRN's.
     """
 
     inputs = 3 + COUNT
+
+    def __init__(self, *, image_size: int = 256, width: float = 1.0, volume=None, sigma: float | None = None):
+        super().__init__(image_size=image_size, width=width, volume=volume)
+        self.sigma = guide_sigma(image_size) if sigma is None else sigma
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 71, S, S) RGB in [0, 1] and heat-maps in [0, 1] -> (B, D, H, W) scores."""

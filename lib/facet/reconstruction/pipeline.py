@@ -1,7 +1,7 @@
 """From one photo or two to a face in 3D: find it, crop it, run the network, crop more tightly, run again."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -29,6 +29,7 @@ class View:
     box: np.ndarray  # (4,) x0, y0, x1, y1
     given: bool  # the caller placed the box: it is not moved
     notes: tuple[str, ...] = ()
+    landmarks: np.ndarray | None = None  # (68, 2) where they are known
 
 
 def reconstruct(
@@ -36,7 +37,7 @@ def reconstruct(
     side: ImageLike | None = None,
     *,
     model: str | nn.Module = "auto",
-    landmarks: np.ndarray | None = None,
+    landmarks: np.ndarray | str | None = None,
     box: tuple[float, float, float, float] | np.ndarray | None = None,
     device: str | torch.device | None = None,
 ) -> Reconstruction:
@@ -45,8 +46,10 @@ def reconstruct(
     Args:
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
-        model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network.
-        landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo.
+        model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network. The
+            volumetric ones give a closed mesh of their own, without position map and texture.
+        landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
+            "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
 
@@ -55,9 +58,17 @@ def reconstruct(
         ValueError: a photo, a box or a model that cannot be used; the message names it and says what to do.
         FileNotFoundError: the system has no weights on this machine.
     """
-    views = _views(front, side, landmarks, box)
+    asked = isinstance(landmarks, str)
+    if asked and landmarks != "network":
+        raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
+    views = _views(front, side, None if asked else landmarks, box)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = _network(model, len(views), device)
+    views = [_placed(view, device) for view in views] if asked else views
+    if getattr(network, "output", "map") == "volume":
+        from facet.reconstruction.volumes import reconstruct_volume
+
+        return reconstruct_volume(views[0], network, _face_model(str(device)), device)
     return reconstruct_views(views, network, _face_model(str(device)))
 
 
@@ -98,6 +109,37 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
     )
 
 
+def _placed(view: View, device: torch.device) -> View:
+    """The view with the landmarks that the landmark network finds, and their box."""
+    from facet.reconstruction.landmarks import find_landmarks, load_network
+
+    network = load_network(device)
+    if network is None:
+        note = "the landmark network has no weights on this machine: the detector's box was taken"
+        return replace(view, notes=(*view.notes, note))
+    found = find_landmarks(view.image, view.box, network)
+    box = detect.box_of(found)
+    if detect.intersection_over_union(box, view.box) < AGREEMENT:
+        note = f"the landmarks found in {view.name} do not fit the detected face: they were not used"
+        return replace(view, notes=(*view.notes, note))
+    return replace(view, landmarks=found, box=view.box if view.given else box, given=True)
+
+
+def landmarks_by_map(view: View, device: torch.device) -> np.ndarray:
+    """(68, 2) landmarks of a photo as PRN's position map places them.
+
+    Raises:
+        FileNotFoundError: PRN has no weights on this machine.
+    """
+    from facet.face_model import vertices_from_map
+
+    face = _face_model(str(device))
+    position_map, crop = _predict([view], weights.load("prn", device))
+    found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
+    back = invert(crop[None])[0]
+    return (found @ back[:, :2].T + back[:, 2]).cpu().numpy()
+
+
 def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
     """(B, 3, S, S) maps of (B, C, S, S) crops: the mean of the answers to them and to their mirror images."""
     from facet.networks import predict
@@ -133,7 +175,7 @@ def _views(front, side, landmarks, box) -> list[View]:
         if not given:
             found, notes = detect.find_face(image, name=name)
             bounds, given = found.box, found.landmarks is not None
-        views.append(View(name, image, bounds, given, notes))
+        views.append(View(name, image, bounds, given, notes, points[index]))
     return views
 
 
@@ -182,9 +224,9 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
         raise ValueError(
             f"{network.name} reads {needs}, but {photos} {'was' if photos == 1 else 'were'} given"
         )
-    if getattr(network, "output", "map") != "map":
+    if getattr(network, "output", "map") not in ("map", "volume"):
         raise ValueError(
-            f"{network.name} gives no position map; reconstruct with prn, mobile, twoview or residual"
+            f"{network.name} gives no face; reconstruct with prn, mobile, twoview, residual or vrn"
         )
     return network
 

@@ -13,6 +13,7 @@ from facet.augment import Augmentation
 from facet.face_model import FaceModel, load
 from facet.face_model import files as face_files
 from facet.networks.hourglass import STRIDE
+from facet.networks.vrn import guide_sigma
 from facet.profiles import Profile
 from facet.rendering.voxels import Lattice
 from facet.synthetic.batches import VALIDATION, Batches, Validation
@@ -29,20 +30,14 @@ VOLUMES = ("vrn", "vrn-multitask", "vrn-guided")
 SYSTEMS = recipes.HOURGLASSES
 # Where the rate falls to a tenth, share of the budget; the paper says after 40 epochs and not of how many.
 DROP = 2 / 3
-# Of the heat-maps that guide, in pixels of the paper's 192-pixel photo ("σ = 1, about 6 pixels across"). The
-# learnt ones have σ = 1 on their own grid, as is the custom: 3 or 4 pixels of the photo, the paper's other
-# number.
-SIGMA = 1.0
-PAPER_SIZE = 192
+# Learnt heat-maps have σ = 1 on their own grid, a quarter of the photo: "about 3 pixels" of the photo, as the
+# paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3.
+WIDE = 3.0
 LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
+LANDMARK_RATE = 3.0  # times the profile's learning rate
 MULTITASK_SHARE = 0.02  # of the heat-maps' divergence beside the volume's cross-entropy
 # What a detector's box does to a crop, and more of it than position maps are shown: it must bear bad boxes.
 LANDMARK_CROPS = {"rotation": 30.0, "scale": (0.85, 1.15), "translation": 0.08}
-
-
-def sigma(image_size: int, factor: float = SIGMA) -> float:
-    """Standard deviation of a heat-map's Gaussian in pixels of a photo of this size."""
-    return factor * image_size / PAPER_SIZE
 
 
 def lattice(profile: Profile) -> Lattice:
@@ -66,6 +61,7 @@ def recipe(
         raise ValueError(f"nothing is known of training {system}-{variant}; known: {', '.join(known[1:])}")
     options = profile.options
     generation = int(options.get("generation", 2))
+    shape = {} if system == "landmarks" else {"volume": list(profile.volume)}
     data = {
         "people": profile.people["train"],
         "validation_people": profile.people["val"],
@@ -78,12 +74,11 @@ def recipe(
     if system == "landmarks":
         data["loss"] = {"name": "landmarks", "sigma": float(STRIDE), "share": LANDMARK_SHARE}
     else:
-        data["volume"] = list(profile.volume)
         data["loss"] = {"name": "cross-entropy"}
         if variant == "filled":
             data["filled"] = True
         if system == "vrn-guided":
-            data["sigma"] = sigma(profile.image_size, 3 * SIGMA if variant == "wide" else SIGMA)
+            shape["sigma"] = guide_sigma(profile.image_size, WIDE if variant == "wide" else 1.0)
         if system == "vrn-multitask":
             data["loss"] |= {"sigma": float(STRIDE), "share": MULTITASK_SHARE}
     return Recipe(
@@ -94,7 +89,7 @@ def recipe(
         width=float(options.get("hourglass_width", profile.width)),
         settings=_settings(system, profile, seed, device),
         data=data,
-        options={} if system == "landmarks" else {"volume": list(profile.volume)},
+        options=shape,
         note=recipes.NOTE,
     )
 
@@ -105,7 +100,8 @@ def _settings(system: str, profile: Profile, seed: int | None, device: str) -> S
     steps = -(-samples // profile.batch)
     changes |= {"steps": steps, "device": device, "warmup": min(recipes.WARMUP, steps // 10), "patience": 0}
     if system == "landmarks":
-        return Settings.from_profile(profile, schedule="cosine", **changes)
+        rate = LANDMARK_RATE * profile.learning_rate
+        return Settings.from_profile(profile, schedule="cosine", learning_rate=rate, **changes)
     epochs = -(-steps // profile.validate_every)
     changes |= {"optimiser": "rmsprop", "schedule": "drop", "halve_every": max(1, round(DROP * epochs))}
     return Settings.from_profile(profile, **changes)
