@@ -237,7 +237,7 @@ def test_recipe():
     others = small.with_(learning_rate=2e-3), small.with_(options={"hourglass_width": 0.5})
     hashes = {configuration_hash(recipes.recipe("landmarks", p).configuration()) for p in (small, *others)}
     assert len(hashes) == 3
-    with pytest.raises(ValueError, match="nothing is known of training landmarks-deep"):
+    with pytest.raises(ValueError, match="nothing is known of training landmarks-deep; known: landmarks"):
         recipes.recipe("landmarks", small, variant="deep")
 
 

@@ -19,7 +19,7 @@ from facet.reconstruction import landmarks as finder
 from facet.reconstruction import pipeline, volumes, weights
 from facet.reconstruction.bodies import UNLABELLED, components, largest_body, merge_labels, sizes
 from facet.reconstruction.isosurface import isosurface
-from facet.rendering.voxels import Lattice, pack
+from facet.rendering.voxels import Lattice, pack, unpack
 from facet.synthetic.solids import solids_of
 from facet.training import recipes
 from facet.training.volume_losses import VolumeLoss
@@ -170,8 +170,8 @@ def test_a_moved_face_has_the_motion_as_its_error(model):
     shift = torch.tensor([2.0, -1.0, 2.0])
     placed, aligned = correspondences(truth[region], closed + shift, shell.triangles)
     error = (placed - truth[region].double()).norm(dim=1)
-    assert error.mean().item() == pytest.approx(3.0, abs=0.05)
-    assert (aligned - truth[region].double()).norm(dim=1).mean() < 0.05
+    assert error.mean().item() == pytest.approx(3.0, abs=0.15)
+    assert (aligned - truth[region].double()).norm(dim=1).mean() < 0.15
 
 
 def test_region_is_the_papers_size_and_a_face(model):
@@ -200,12 +200,10 @@ def test_error_of_the_voxels_alone(model):
     for volume in ((32, 32, 32), (64, 64, 64)):
         grid = Lattice(64, volume)
 
-        def predict(images, samples, grid=grid):
-            solid = volumes.solid_of(solids_of(model, samples[0]["vertices"][None], grid)[0], grid)
-            marks = samples[0]["vertices"][model.landmarks]
-            return [Surface(torch.from_numpy(solid.vertices), torch.from_numpy(solid.triangles), marks)]
-
-        frame = evaluate_surfaces(predict, [sample], model, name="voxels", test_set="one")
+        solid = volumes.solid_of(solids_of(model, truth[None], grid)[0], grid)
+        marks = truth[model.landmarks]
+        surface = Surface(torch.from_numpy(solid.vertices), torch.from_numpy(solid.triangles), marks)
+        frame = evaluate_surfaces([surface], [sample], model, name="voxels", test_set="one")
         value = frame.set_index(["metric", "normaliser"])["value"]
         eyes = (truth[model.landmarks[36]] - truth[model.landmarks[45]]).norm()
         pixels = value["correspondence", "interocular"] / 100 * float(eyes)
@@ -460,3 +458,34 @@ def test_mean_face_is_turned_as_the_landmarks_say(model, angles):
     expected = rotation_matrix(*(torch.tensor(float(a)).double() for a in angles))
     assert Rotation.from_matrix((rotation @ expected.T).numpy()).magnitude() < 1e-4
     torch.testing.assert_close(depth, (placed[:, 2] - placed[:, 2].mean()).double(), atol=1e-3, rtol=0)
+
+
+# ---- trainings
+
+
+@pytest.mark.parametrize("system", ["vrn", "vrn-guided", "vrn-multitask"])
+def test_task_of_a_cached_profile(model, system, tmp_path, monkeypatch):
+    """Batches as the network reads them, packed targets, a loss with gradients; full-detail validation."""
+    import tiny_people
+
+    from facet import paths
+    from facet.training import volumetric
+
+    home = tiny_people.root(tmp_path)
+    monkeypatch.setattr(paths, "CACHE", home / "data" / "cache")
+    plain = volumetric.Description
+    monkeypatch.setattr(volumetric, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+    profile = profiles.load("smoke").with_(people={"train": 4, "val": 2, "test": 2}, samples=12)
+    made = recipes.recipe(system, profile)
+    task = recipes.task(made, profile, workers=1)
+    network = build(system, image_size=64, width=0.1, **made.options)
+    images, target = task.batches(0)
+    assert images.shape == (profile.batch, network.inputs, 64, 64)
+    assert target["volume"].shape == (profile.batch, 4, 32, 32)
+    assert 0.03 < unpack(target["volume"]).float().mean() < 0.4
+    loss = task.loss(network(images), target)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None for p in network.parameters())
+    assert 0 < task.validate(network.eval()) < 5
+    assert len(task.validate.batches.truth.sampler.identity) == model.detail_modes

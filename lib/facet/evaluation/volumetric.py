@@ -12,8 +12,7 @@ also those that have a correspondence of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -90,37 +89,31 @@ def closest_points(points: Tensor, vertices: Tensor, triangles: Tensor) -> Tenso
 
 
 def evaluate_surfaces(
-    predict: Callable[[Tensor, Sequence[Mapping]], Sequence[Surface | None]],
+    surfaces: Iterable[Surface | None],
     samples: Iterable[Mapping],
     model,
     *,
     name: str,
     variant: str = "",
     test_set: str,
-    batch: int = 8,
     keep: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Tidy rows of `correspondence`, `correspondence-aligned` and `landmarks`, as `protocol.evaluate`'s.
 
     Args:
-        predict: (B, C, S, S) images and their samples → surfaces in pixels of the crop; None where there is
-            none, which has no rows.
+        surfaces: one a sample, in pixels of its crop; None where nothing was found, which has no rows.
         samples, model, name, variant, test_set, keep: as there.
 
     Returns:
         One row a sample and measure, with `sample` and `keep`; normalisers mm and interocular (per cent), for
         landmarks landmark-box and interocular.
     """
-    region, marks = face_region(model), model.landmarks
-    rows, number, source = [], 0, iter(samples)
-    while group := list(islice(source, batch)):
-        surfaces = predict(torch.stack([sample["images"] for sample in group]), group)
-        for sample, surface in zip(group, surfaces, strict=True):
-            about = {key: sample[key] for key in ("identity", "yaw", "pitch", *keep)}
-            about |= {"model": name, "variant": variant, "test_set": test_set, "sample": number}
-            number += 1
-            for (metric, kind), value in _score(surface, sample, region, marks).items():
-                rows.append(about | {"metric": metric, "normaliser": kind, "value": value})
+    region, rows = face_region(model), []
+    for number, (surface, sample) in enumerate(zip(surfaces, samples, strict=True)):
+        about = {key: sample[key] for key in ("identity", "yaw", "pitch", *keep)}
+        about |= {"model": name, "variant": variant, "test_set": test_set, "sample": number}
+        for (metric, kind), value in _score(surface, sample, region, model.landmarks).items():
+            rows.append(about | {"metric": metric, "normaliser": kind, "value": value})
     return pd.DataFrame(rows, columns=[*TIDY_COLUMNS, "sample", *keep])
 
 

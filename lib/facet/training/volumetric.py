@@ -1,6 +1,6 @@
 """Trainings of the volumetric networks and of the landmark detector, in the manner of `recipes`.
 
-All see the second generation of people from every side. The detector: Adam, cosine schedule. The three
+All see people from every side. The detector: Adam, cosine schedule. The three
 volumetric networks share everything but the network: RMSProp, the rate lowered to a tenth once (Volumetric,
 section 2.5); true landmarks guide in training.
 """
@@ -34,7 +34,7 @@ DROP = 2 / 3
 # paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3.
 WIDE = 3.0
 LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
-LANDMARK_RATE = 3.0  # times the profile's learning rate
+LANDMARK_RATE = 4.0  # times the profile's learning rate
 MULTITASK_SHARE = 0.02  # of the heat-maps' divergence beside the volume's cross-entropy
 # What a detector's box does to a crop, and more of it than position maps are shown: it must bear bad boxes.
 LANDMARK_CROPS = {"rotation": 30.0, "scale": (0.85, 1.15), "translation": 0.08}
@@ -58,9 +58,10 @@ def recipe(
     """
     known = {"landmarks": ("",), "vrn-guided": ("", "filled", "wide")}.get(system, ("", "filled"))
     if variant not in known:
-        raise ValueError(f"nothing is known of training {system}-{variant}; known: {', '.join(known[1:])}")
+        names = ", ".join("-".join(filter(None, (system, name))) for name in known)
+        raise ValueError(f"nothing is known of training {system}-{variant}; known: {names}")
     options = profile.options
-    generation = int(options.get("generation", 2))
+    generation = int(options.get("hourglass_generation", recipes.generation(profile)))
     shape = {} if system == "landmarks" else {"volume": list(profile.volume)}
     data = {
         "people": profile.people["train"],
@@ -118,9 +119,8 @@ def truth(made: Recipe, model: FaceModel, *, modes: int | None = None):
     """What a batch's target is, for `Batches.truth`."""
     if made.system == "landmarks":
         return LandmarkTruth.open(model, made.image_size, modes=modes)
-    grid = Lattice(made.image_size, tuple(made.data["volume"]))
-    guided = made.data["sigma"] if made.system == "vrn-guided" else None
-    return SolidTruth.open(model, grid, filled=bool(made.data.get("filled")), guide_sigma=guided, modes=modes)
+    grid, filled = Lattice(made.image_size, tuple(made.options["volume"])), bool(made.data.get("filled"))
+    return SolidTruth.open(model, grid, filled=filled, guide_sigma=made.options.get("sigma"), modes=modes)
 
 
 def losses(made: Recipe) -> tuple[nn.Module, nn.Module]:
