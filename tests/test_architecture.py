@@ -23,7 +23,7 @@ LAYERS = (
     "reconstruction",
     "evaluation",
     "studies",
-    "pictures portraits figures viewers sheets people_sheets sliders",
+    "pictures portraits figures viewers sheets people_sheets volume_sheets sliders",
     "report jobs notebooks page readme execute",
     "cli",
 )

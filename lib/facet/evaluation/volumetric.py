@@ -3,9 +3,9 @@
     NME = (1/N) Σ ‖x_k − y_k‖ / d   (Volumetric eq. 2), d the outer 3D interocular distance
 
 over N vertices y_k of the true face region. The review does not say which point x_k of a mesh from a volume
-belongs to y_k. As in the original paper, ICP tells: the truth is moved onto the prediction (point-to-point,
-with scale, from where it lies), x_k is the prediction's closest surface point to the moved y_k, and then the
-motion is forgotten: the distance is measured where things were predicted (`correspondence`), and for the
+belongs to y_k. As in the original paper, ICP tells: the truth is moved rigidly onto the prediction
+(point-to-point, from where it lies), x_k is the prediction's closest surface point to the moved y_k, and then
+the motion is forgotten: the distance is measured where things were predicted (`correspondence`), and for the
 shape alone after undoing the motion (`correspondence-aligned`). Every system of a table goes through this,
 also those that have a correspondence of their own.
 """
@@ -60,7 +60,7 @@ def correspondences(
     """
     truth, vertices = truth.double(), vertices.double()
     chosen = torch.randperm(len(truth), generator=torch.Generator().manual_seed(0))[:points]
-    motion = icp(truth[chosen], vertices, iterations=iterations)
+    motion = icp(truth[chosen], vertices, iterations=iterations, scale=False)  # a scale would shrink faces
     found = closest_points(motion.apply(truth[None])[0], vertices, triangles)
     return found, motion.inverse().apply(found[None])[0]
 

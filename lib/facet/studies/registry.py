@@ -6,10 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from facet.paths import CACHE, REPORTS
-from facet.studies import beards, factors
+from facet.studies import beards, factors, volumes
 from facet.studies.queue import STATES, Study, read, state
 
-STUDIES: dict[str, Callable[[], Study]] = {"factors": factors.study, "beards": beards.study}
+STUDIES: dict[str, Callable[[], Study]] = {
+    "factors": factors.study,
+    "beards": beards.study,
+    "volumes": volumes.study,
+}
 
 # Columns of every score; some add low, high (the 95 % interval), identities and values (of the samples).
 SCORE = ["test_set", "metric", "normaliser", "mean", "n"]

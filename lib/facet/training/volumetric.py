@@ -5,6 +5,7 @@ volumetric networks share everything but the network: RMSProp, the rate lowered 
 section 2.5); true landmarks guide in training.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from torch import nn
@@ -22,6 +23,7 @@ from facet.synthetic.points import LandmarkTruth
 from facet.synthetic.solids import SolidTruth
 from facet.synthetic.stream import Stream
 from facet.training import recipes
+from facet.training.history import History
 from facet.training.obtain import Recipe, Task
 from facet.training.settings import Settings
 from facet.training.volume_losses import LandmarkDistance, LandmarkLoss, VolumeLoss
@@ -33,6 +35,7 @@ DROP = 2 / 3
 # Learnt heat-maps have σ = 1 on their own grid, a quarter of the photo: "about 3 pixels" of the photo, as the
 # paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3.
 WIDE = 3.0
+TRIAL = 150  # steps of a network that is shown before it has weights
 LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
 LANDMARK_RATE = 4.0  # times the profile's learning rate
 MULTITASK_SHARE = 0.02  # of the heat-maps' divergence beside the volume's cross-entropy
@@ -93,6 +96,30 @@ def recipe(
         options=shape,
         note=recipes.NOTE,
     )
+
+
+def shown(
+    systems: Sequence[str], profile: Profile, *, train: str = "auto", seed: int | None = None, device: str
+) -> tuple[dict[str, nn.Module], dict[str, History], str]:
+    """Networks to look at, their histories, and a sentence on those that have no weights yet.
+
+    Such a network is trained for TRIAL steps, under another profile's name, so that everything can be shown.
+    """
+    found, _ = recipes.ready([(system, "") for system in systems], profile, train=train, seed=seed)
+    trial = profile.with_(
+        name=f"{profile.name}-trial", options={"hourglass_samples": TRIAL * profile.batch}, validate_every=100
+    )
+    networks, histories, missing = {}, {}, []
+    for system in systems:
+        ready = (system, "") in found
+        if not ready:
+            missing.append(system)
+        about = {"seed": seed, "device": device, "train": train if ready else "auto"}
+        networks[system], histories[system] = recipes.trained(system, profile if ready else trial, **about)
+        networks[system].to(device)
+    names = ", ".join(missing)
+    note = f"Trained for {TRIAL} steps only, for want of weights: {names}; `facet train` makes them."
+    return networks, histories, note if missing else ""
 
 
 def _settings(system: str, profile: Profile, seed: int | None, device: str) -> Settings:
