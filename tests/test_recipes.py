@@ -85,8 +85,8 @@ def test_seed_and_augmentation_come_from_the_caller_and_the_profile():
 
 
 def test_unknown_system_and_variant():
-    with pytest.raises(ValueError, match="nothing is known of training vrn-deep; known: prn, prn-all-poses"):
-        recipes.recipe("vrn", PROFILE, variant="deep")
+    with pytest.raises(ValueError, match="nothing is known of training prn-deep; known: prn, prn-all-poses"):
+        recipes.recipe("prn", PROFILE, variant="deep")
 
 
 def test_task_of_a_cached_profile():

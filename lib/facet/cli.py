@@ -68,7 +68,11 @@ def _add_reconstruct(commands) -> None:
         metavar=("X0", "Y0", "X1", "Y1"),
         help="around brows, jaw, chin; pixels",
     )
-    parser.add_argument("--landmarks", metavar="FILE", help="68 lines `x y` in pixels, instead of a box")
+    parser.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        help="68 lines `x y` in pixels, instead of a box; `network`: by the landmark network",
+    )
     parser.add_argument(
         "--correct", action="store_true", help="turn the face upright first: tilted or upside-down photos"
     )
@@ -110,6 +114,8 @@ def _reconstruct(options: argparse.Namespace) -> None:
 
 
 def _read_landmarks(path: str):
+    if path == "network":
+        return path
     import numpy as np
 
     try:

@@ -83,6 +83,40 @@ def show_mesh(
     return plot
 
 
+def show_volume(volume: np.ndarray, *, height: int = 480, name: str = "volume"):
+    """A k3d plot of a volume (D, H, W) of probabilities: the denser, the more surely inside.
+
+    Slice 0 is the farthest from the viewer and row 0 at the top, as in the image frame.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="traittypes")
+        import k3d
+
+        values = np.ascontiguousarray(np.asarray(volume, dtype=np.float32)[:, ::-1])  # y up
+        depth, rows, columns = values.shape
+        block = k3d.volume(
+            values.astype(np.float16),
+            bounds=[0, columns, 0, rows, 0, depth],
+            color_range=[0.2, 1.0],
+            color_map=k3d.matplotlib_color_maps.Magma,
+            alpha_coef=30,
+            name=name,
+        )
+        block.id = 1
+        plot = k3d.plot(
+            height=height,
+            grid_visible=False,
+            camera_auto_fit=False,
+            camera_fov=FIELD_OF_VIEW,
+            menu_visibility=False,
+            axes_helper=0,
+        )
+        plot += block
+    corners = np.array([[0.0, 0.0, 0.0], [columns, rows, depth]])
+    plot.camera = _front_camera(corners)
+    return plot
+
+
 def show_reconstruction(face, *, textured: bool = True, height: int = 480):
     """A k3d plot of a `Reconstruction`: with the photo's texture, or plain to judge the shape."""
     vertices = upright(face.vertices, face.image_size[0])

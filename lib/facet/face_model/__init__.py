@@ -3,7 +3,9 @@
 from facet.face_model.model import PARTS, FaceModel, load
 from facet.face_model.position_map import (
     UVSampler,
+    node_lookup,
     sampler,
+    sampler_at,
     texel_lookup,
     vertices_from_map,
 )
@@ -15,7 +17,9 @@ __all__ = [
     "FaceModel",
     "UVSampler",
     "load",
+    "node_lookup",
     "sampler",
+    "sampler_at",
     "texel_lookup",
     "vertices_from_map",
 ]

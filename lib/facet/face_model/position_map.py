@@ -63,11 +63,17 @@ def sampler(model: FaceModel, size: int, *, modes: int | None = None) -> UVSampl
 
     At 128² and 100 modes this holds 30 MB; at 256² 120 MB. It is made on load and never stored.
     """
-    modes = model.identity_modes if modes is None else modes
     triangle, weights = texel_lookup(model, size)
     alone = weights.new_tensor([1.0, 0.0, 0.0]).expand(len(model.rim), 3)
     corners = torch.cat([model.triangles[triangle], model.rim[:, None].expand(-1, 3)])  # (S² + R, 3)
-    weights = torch.cat([weights, alone])
+    return sampler_at(model, corners, torch.cat([weights, alone]), size=size, modes=modes)
+
+
+def sampler_at(
+    model: FaceModel, corners: Tensor, weights: Tensor, *, size: int = 0, modes: int | None = None
+) -> UVSampler:
+    """A sampler of any points of the surface: weights (P, 3) of the patch's vertices corners (P, 3)."""
+    modes = model.identity_modes if modes is None else modes
     shapes = torch.cat([model.coarse_mean[None], model.identity[:modes], model.expression])
     fine = []
     for chunk in shapes.split(16):
@@ -83,8 +89,17 @@ def texel_lookup(model: FaceModel, size: int) -> tuple[Tensor, Tensor]:
 
     Triangles of the embedding tile the square, so every texel has exactly one (on an edge, the lower number).
     """
-    uv = model.uv.double() * size - 0.5  # texel units: texel (i, j) at (j, i)
-    corner = uv[model.triangles]  # (F, 3, 2)
+    return _lookup(model.uv.double() * size - 0.5, model.triangles, size)  # texel (i, j) at (j, i)
+
+
+def node_lookup(model: FaceModel, cells: int) -> tuple[Tensor, Tensor]:
+    """As `texel_lookup`, for the (cells + 1)² nodes u = j/cells, v = i/cells, the rim among them."""
+    return _lookup(model.uv.double() * cells, model.triangles, cells + 1)
+
+
+def _lookup(uv: Tensor, triangles: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Triangle and barycentric coordinates of every point (j, i) of a size × size grid, uv in its units."""
+    corner = uv[triangles]  # (F, 3, 2)
     low = corner.amin(dim=1).ceil().clamp(0, size - 1).long()
     high = corner.amax(dim=1).floor().clamp(0, size - 1).long()
     span = (high - low + 1).clamp(min=0)

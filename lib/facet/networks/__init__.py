@@ -1,7 +1,14 @@
-"""Networks: photos -> UV position maps. `build(name)` makes one, SYSTEMS lists them."""
+"""Networks: photos -> position maps, volumes, landmarks. `build(name)` makes one, SYSTEMS lists them."""
 
-from facet.networks import prn, residual, twoview  # noqa: F401  (importing a file registers its systems)
+from facet.networks import (  # noqa: F401  (importing a file registers its systems)
+    landmarks,
+    prn,
+    residual,
+    twoview,
+    vrn,
+)
 from facet.networks.counting import layers_table, macs, parameters, systems_table
+from facet.networks.landmarks import predict_landmarks
 from facet.networks.ranges import from_pixels, predict, to_pixels
 from facet.networks.registry import SYSTEMS, System, build
 
@@ -14,6 +21,7 @@ __all__ = [
     "macs",
     "parameters",
     "predict",
+    "predict_landmarks",
     "systems_table",
     "to_pixels",
 ]

@@ -76,7 +76,8 @@ def _observe(network: nn.Module, layers: list[nn.Module]) -> list[tuple[nn.Modul
         device = next(network.parameters()).device
         side = network.image_size
         with torch.no_grad():
-            network.eval()(torch.zeros(1, 3 * network.views, side, side, device=device))
+            channels = getattr(network, "inputs", 3 * network.views)  # VRN-Guided reads heat-maps too
+            network.eval()(torch.zeros(1, channels, side, side, device=device))
     finally:
         network.train(was_training)
         for hook in hooks:

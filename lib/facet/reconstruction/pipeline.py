@@ -30,6 +30,7 @@ class View:
     box: np.ndarray  # (4,) x0, y0, x1, y1
     given: bool  # the caller placed the box: it is not moved
     notes: tuple[str, ...] = ()
+    landmarks: np.ndarray | None = None  # (68, 2) where they are known
     frame: np.ndarray | None = None  # (2, 3) from the photo to the upright picture that the box is in
 
     @property
@@ -51,7 +52,7 @@ def reconstruct(
     side: ImageLike | None = None,
     *,
     model: str | nn.Module = "auto",
-    landmarks: np.ndarray | None = None,
+    landmarks: np.ndarray | str | None = None,
     box: tuple[float, float, float, float] | np.ndarray | None = None,
     correct: bool | correction.Aligner = False,
     device: str | torch.device | None = None,
@@ -61,8 +62,10 @@ def reconstruct(
     Args:
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
-        model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network.
-        landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo.
+        model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network. The
+            volumetric ones give a closed mesh of their own, without position map and texture.
+        landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
+            "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
         correct: turn the face upright first, for photos that are tilted or upside down (`correction`); True
             takes the tilt from the landmarks that are given, detected or in the network's own answer, an
@@ -74,9 +77,25 @@ def reconstruct(
         ValueError: a photo, a box or a model that cannot be used; the message names it and says what to do.
         FileNotFoundError: the system has no weights on this machine.
     """
-    views = _views(front, side, landmarks, box, correct)
+    asked = isinstance(landmarks, str)
+    if asked and landmarks != "network":
+        raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network = _network(model, len(views), device)
+    network = _network(model, 1 if side is None else 2, device)
+    if asked and correct is True:
+        correct = _network_aligner(device) or True
+    views = _views(front, side, None if asked else landmarks, box, correct)
+    if asked and not correct:
+        views = [_placed(view, device) for view in views]
+    if getattr(network, "output", "map") == "volume":
+        from facet.reconstruction.volumes import reconstruct_volume
+
+        if correct:
+            raise ValueError(
+                f"{network.name} gives no position map, and only those are corrected: turn the photo"
+            )
+
+        return reconstruct_volume(views[0], network, _face_model(str(device)), device)
     return reconstruct_views(views, network, _face_model(str(device)))
 
 
@@ -138,6 +157,45 @@ def settle(views: list[View], network: nn.Module, face) -> tuple[Tensor, Tensor,
     return position_map, crop, views
 
 
+def _network_aligner(device: torch.device) -> correction.Aligner | None:
+    """The landmark network as an aligner, None where its weights are not on this machine."""
+    from facet.reconstruction.landmarks import NetworkAligner, load_network
+
+    network = load_network(device)
+    return None if network is None else NetworkAligner(network)
+
+
+def _placed(view: View, device: torch.device) -> View:
+    """The view with the landmarks that the landmark network finds, and their box."""
+    from facet.reconstruction.landmarks import find_landmarks, load_network
+
+    network = load_network(device)
+    if network is None:
+        note = "the landmark network has no weights on this machine: the detector's box was taken"
+        return replace(view, notes=(*view.notes, note))
+    found = find_landmarks(view.image, view.box, network)
+    box = detect.box_of(found)
+    if detect.intersection_over_union(box, view.box) < AGREEMENT:
+        note = f"the landmarks found in {view.name} do not fit the detected face: they were not used"
+        return replace(view, notes=(*view.notes, note))
+    return replace(view, landmarks=found, box=view.box if view.given else box, given=True)
+
+
+def landmarks_by_map(view: View, device: torch.device) -> np.ndarray:
+    """(68, 2) landmarks of a photo as PRN's position map places them.
+
+    Raises:
+        FileNotFoundError: PRN has no weights on this machine.
+    """
+    from facet.face_model import vertices_from_map
+
+    face = _face_model(str(device))
+    position_map, crop = _predict([view], weights.load("prn", device))
+    found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
+    back = invert(crop[None])[0]
+    return (found @ back[:, :2].T + back[:, 2]).cpu().numpy()
+
+
 def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
     """(B, 3, S, S) maps of (B, C, S, S) crops: the mean of the answers to them and to their mirror images."""
     from facet.networks import predict
@@ -176,7 +234,7 @@ def _views(front, side, landmarks, box, correct=False) -> list[View]:
         if not given:
             found, notes = detect.find_face(image, name=name)
             bounds, given = found.box, found.landmarks is not None
-        views.append(View(name, image, bounds, given, notes))
+        views.append(View(name, image, bounds, given, notes, points[index]))
     return views
 
 
@@ -189,7 +247,7 @@ def _upright(name: str, image: np.ndarray, landmarks, box, correct) -> View:
         if correct is not True:
             found = correction.align(image, found, correct)
     known = landmarks is not None or correct is not True
-    return View(name, image, found.box, known, (), found.frame)
+    return View(name, image, found.box, known, frame=found.frame)
 
 
 def _per_view(value, count: int, dimensions: int) -> list:
@@ -237,9 +295,9 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
         raise ValueError(
             f"{network.name} reads {needs}, but {photos} {'was' if photos == 1 else 'were'} given"
         )
-    if getattr(network, "output", "map") != "map":
+    if getattr(network, "output", "map") not in ("map", "volume"):
         raise ValueError(
-            f"{network.name} gives no position map; reconstruct with prn, mobile, twoview or residual"
+            f"{network.name} gives no face; reconstruct with prn, mobile, twoview, residual or vrn"
         )
     return network
 

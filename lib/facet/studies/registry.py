@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from facet.paths import CACHE, REPORTS
-from facet.studies import beards, factors, people, residual
+from facet.studies import beards, factors, people, residual, volumes
 from facet.studies.queue import STATES, Study, read, state
 
 STUDIES: dict[str, Callable[[], Study]] = {
@@ -14,6 +14,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "beards": beards.study,
     "people": people.study,
     **residual.STUDIES,
+    "volumes": volumes.study,
 }
 
 # Columns of every score; some add low, high (the 95 % interval), identities and values (of the samples).

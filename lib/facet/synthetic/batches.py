@@ -17,6 +17,13 @@ KINDS = ("front", "pair", "all-poses")
 VALIDATION = Augmentation(rotation=10.0, scale=(0.9, 1.1), translation=0.05)  # a detector's inaccuracy
 
 
+def map_truth(
+    sampler: UVSampler, context, subjects, views, relief, generator, augmentation
+) -> tuple[Tensor, Tensor]:
+    """Augmented pictures and their position maps, of context windows and the tables that made them."""
+    return augment(context, truth_maps(sampler, subjects, views, relief), generator, augmentation)
+
+
 @dataclass
 class Batches:
     """Batches of a two-view data set, or of one with a front view alone.
@@ -34,12 +41,13 @@ class Batches:
     """
 
     pictures: Pictures
-    sampler: UVSampler
+    sampler: UVSampler | None
     kind: str
     batch: int
     augmentation: Augmentation
     seed: int = 0
     beards: Beards | None = None
+    truth: Callable | None = None  # what the target is, called as `map_truth` without its sampler
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -77,8 +85,8 @@ class Batches:
         views = self.pictures.views.rows(self.pictures.view_rows(people, first))
         worn = self.pictures.subjects, self.pictures.outfit, views
         relief = None if self.beards is None else self.beards.of_views(*worn)
-        target = truth_maps(self.sampler, self.pictures.subjects, views, relief)
-        return augment(context, target, generator, self.augmentation)
+        told = context, self.pictures.subjects, views, relief, generator, self.augmentation
+        return map_truth(self.sampler, *told) if self.truth is None else self.truth(*told)
 
     @property
     def _count(self) -> int:
@@ -87,6 +95,13 @@ class Batches:
     def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
         return torch.randperm(self._count, generator=generator)
+
+
+def moved(target, device):
+    """A target, a tensor or a dict of tensors, on another device."""
+    if isinstance(target, dict):
+        return {name: part.to(device) for name, part in target.items()}
+    return target.to(device)
 
 
 @dataclass
@@ -112,7 +127,7 @@ class Validation:
         total = people = 0.0
         device = next(network.parameters()).device
         for images, target in self._fixed:
-            value = self.loss(network(images.to(device)), target.to(device))
+            value = self.loss(network(images.to(device)), moved(target, device))
             total += float(value) * len(images)
             people += len(images)
         return total / people

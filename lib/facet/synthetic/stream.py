@@ -1,19 +1,20 @@
 """Training batches rendered on the fly, on the training device: new pictures at every step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from facet.augment import Augmentation, augment
+from facet.augment import Augmentation
 from facet.face_model import UVSampler, load, sampler
 from facet.synthetic import portrait
-from facet.synthetic.batches import FRONT, KINDS, LEFT
+from facet.synthetic.batches import FRONT, KINDS, LEFT, map_truth
 from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import open_studio, read_bank
 from facet.synthetic.portrait import Atelier
 from facet.synthetic.poses import two_view_poses
-from facet.synthetic.render import Studio, context_size, render, truth_maps
+from facet.synthetic.render import Studio, context_size, render
 from facet.synthetic.subjects import draw_subjects, draw_views
 
 
@@ -24,12 +25,12 @@ class Stream:
     Attributes:
         studio, sampler: on the device; desk: a studio on the CPU, where everything is drawn, so that a step's
             people do not depend on the device; kind: "front", "pair" or "all-poses"; image_size: S.
-        generation: of synthetic people; beards: as in `Batches`.
+        generation: of synthetic people; beards, truth: as in `Batches`.
     """
 
     studio: Studio | Atelier
     desk: Studio | Atelier
-    sampler: UVSampler
+    sampler: UVSampler | None
     bank: dict[str, Tensor]
     kind: str
     batch: int
@@ -39,6 +40,7 @@ class Stream:
     device: torch.device
     generation: int = 1
     beards: Beards | None = None
+    truth: Callable | None = None
 
     @classmethod
     def open(
@@ -52,8 +54,13 @@ class Stream:
         beards: bool = False,
         seed: int = 0,
         device: str = "auto",
+        truth: Callable | None = None,
     ) -> "Stream":
-        """Load face model, skins and bank onto the device ("auto": CUDA if there is one)."""
+        """Load face model, skins and bank onto the device ("auto": CUDA if there is one).
+
+        Args:
+            truth: makes what `Batches.truth` is of the face model on the device; None for position maps.
+        """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
         if device == "auto":
@@ -61,7 +68,7 @@ class Stream:
         model = load(device)
         studio = open_studio(generation, model, device)
         desk = studio if device == "cpu" else open_studio(generation, load())
-        maps = sampler(model, image_size)
+        maps = None if truth else sampler(model, image_size)
         return cls(
             studio,
             desk,
@@ -75,6 +82,7 @@ class Stream:
             torch.device(device),
             generation,
             Beards.open(model) if beards else None,
+            truth(model) if truth else None,
         )
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -94,9 +102,9 @@ class Stream:
         pictures = [take(self.studio, people, shots.rows(start + k).to(self.device), **window) for k in shown]
         seen = views.rows(start + first).to(self.device)
         relief = None if self.beards is None else self.beards.of_views(subjects, people.outfit, seen)
-        target = truth_maps(self.sampler, subjects, seen, relief)
         on_device = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
-        return augment(torch.cat(pictures, dim=1), target, on_device, self.augmentation)
+        told = torch.cat(pictures, dim=1), subjects, seen, relief, on_device, self.augmentation
+        return map_truth(self.sampler, *told) if self.truth is None else self.truth(*told)
 
     def _draw(self, generator: torch.Generator, rows: Tensor):
         """People on the device and their shots, and the tables of both that the truth needs."""

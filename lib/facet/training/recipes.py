@@ -33,6 +33,7 @@ SHOWN = {
     ("residual", ""): "front",
     ("prn", "longer"): "front",
 }
+HOURGLASSES = ("landmarks", "vrn", "vrn-multitask", "vrn-guided")  # trained as `volumetric` says
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
 # Steps over which the rate rises: at the full rate a decoder without batch norm can die in the first ones.
 WARMUP = 100
@@ -50,6 +51,8 @@ def recipe(
     Raises:
         ValueError: the system has no such variant.
     """
+    if system in HOURGLASSES:
+        return _volumetric().recipe(system, profile, variant=variant, seed=seed, device=device)
     if (system, variant) not in SHOWN:
         known = ", ".join("-".join(filter(None, pair)) for pair in SHOWN)
         raise ValueError(
@@ -96,6 +99,8 @@ def augmentation(profile: Profile) -> Augmentation:
 
 def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     """The data of a recipe; rendered first where it is not in the cache (`say` is told the progress)."""
+    if made.system in HOURGLASSES:
+        return _volumetric().task(made, profile, workers=workers, say=say)
     model = load()
     maps = sampler(model, profile.image_size)
     signed = made.options.get("squash") == "tanh"
@@ -166,6 +171,12 @@ def ready(
     missing = [" ".join(filter(None, pair)) for pair in systems if pair not in found]
     names = ", ".join(missing)
     return found, f"Left out, for want of weights: {names}; `facet train` makes them." if missing else ""
+
+
+def _volumetric():
+    from facet.training import volumetric  # which takes from here
+
+    return volumetric
 
 
 def _pictures(split: str, profile: Profile, workers: int, say):

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
-SCHEDULES = ("halve", "cosine")
+SCHEDULES = ("halve", "cosine", "drop")
 OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 # What may differ between a checkpoint and the run that resumes it: where it runs, and how long.
@@ -18,7 +18,8 @@ class Settings:
         steps: optimiser steps in all.
         batch: images a step, over all devices.
         learning_rate: of the first step (after warm-up). PRN and TwoView: 1e-4; Residual: 1e-3.
-        schedule: "halve" every `halve_every` epochs (the papers), or "cosine" down to 1 % at the last step.
+        schedule: "halve" every `halve_every` epochs (the papers), "cosine" down to 1 % at the last step, or
+            "drop" to a tenth after `halve_every` epochs (the volumetric networks).
         halve_every: epochs; 0 keeps the rate.
         warmup: steps over which the rate rises linearly from nothing.
         patience: epochs without a better validation loss before training stops; 0 never stops early.
@@ -77,6 +78,8 @@ class Settings:
         if self.schedule == "cosine":
             done = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
             factor *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+        elif self.schedule == "drop":
+            factor *= 0.1 if 0 < self.halve_every <= step // self.validate_every else 1.0
         elif self.halve_every:
             factor *= 0.5 ** (step // self.validate_every // self.halve_every)
         return self.learning_rate * factor

@@ -1,0 +1,187 @@
+"""Trainings of the volumetric networks and of the landmark detector, in the manner of `recipes`.
+
+All see people from every side. The detector: Adam, cosine schedule. The three
+volumetric networks share everything but the network: RMSProp, the rate lowered to a tenth once (Volumetric,
+section 2.5); true landmarks guide in training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from torch import nn
+
+from facet.augment import Augmentation
+from facet.face_model import FaceModel, load
+from facet.face_model import files as face_files
+from facet.networks.hourglass import STRIDE
+from facet.networks.vrn import guide_sigma
+from facet.profiles import Profile
+from facet.rendering.voxels import Lattice
+from facet.synthetic.batches import VALIDATION, Batches, Validation
+from facet.synthetic.dataset import Description, open_pictures
+from facet.synthetic.points import LandmarkTruth
+from facet.synthetic.solids import SolidTruth
+from facet.synthetic.stream import Stream
+from facet.training import recipes
+from facet.training.history import History
+from facet.training.obtain import Recipe, Task
+from facet.training.settings import Settings
+from facet.training.volume_losses import LandmarkDistance, LandmarkLoss, VolumeLoss
+
+VOLUMES = ("vrn", "vrn-multitask", "vrn-guided")
+SYSTEMS = recipes.HOURGLASSES
+# Where the rate falls to a tenth, share of the budget; the paper says after 40 epochs and not of how many.
+DROP = 2 / 3
+# Learnt heat-maps have σ = 1 on their own grid, a quarter of the photo: "about 3 pixels" of the photo, as the
+# paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3.
+WIDE = 3.0
+TRIAL = 150  # steps of a network that is shown before it has weights
+LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
+LANDMARK_RATE = 4.0  # times the profile's learning rate
+MULTITASK_SHARE = 0.02  # of the heat-maps' divergence beside the volume's cross-entropy
+# What a detector's box does to a crop, and more of it than position maps are shown: it must bear bad boxes.
+LANDMARK_CROPS = {"rotation": 30.0, "scale": (0.85, 1.15), "translation": 0.08}
+
+
+def lattice(profile: Profile) -> Lattice:
+    """The profile's volume."""
+    return Lattice(profile.image_size, tuple(profile.volume))
+
+
+def recipe(
+    system: str, profile: Profile, *, variant: str = "", seed: int | None = None, device: str = "auto"
+) -> Recipe:
+    """As `recipes.recipe`.
+
+    Variants: "" and, of the volumetric networks, "filled" (targets without hidden surfaces, see
+    `SolidTruth`); of vrn-guided also "wide" (heat-maps three times as wide).
+
+    Raises:
+        ValueError: the system has no such variant.
+    """
+    known = {"landmarks": ("",), "vrn-guided": ("", "filled", "wide")}.get(system, ("", "filled"))
+    if variant not in known:
+        names = ", ".join("-".join(filter(None, (system, name))) for name in known)
+        raise ValueError(f"nothing is known of training {system}-{variant}; known: {names}")
+    options = profile.options
+    generation = int(options.get("hourglass_generation", recipes.generation(profile)))
+    shape = {} if system == "landmarks" else {"volume": list(profile.volume)}
+    data = {
+        "people": profile.people["train"],
+        "validation_people": profile.people["val"],
+        "rendered": profile.rendered,
+        "generation": generation,
+        "face_model": face_files.VERSION,
+        "shown": "all-poses",
+        "augmentation": asdict(augmentation(system, profile)),
+    }
+    if system == "landmarks":
+        data["loss"] = {"name": "landmarks", "sigma": float(STRIDE), "share": LANDMARK_SHARE}
+    else:
+        data["loss"] = {"name": "cross-entropy"}
+        if variant == "filled":
+            data["filled"] = True
+        if system == "vrn-guided":
+            shape["sigma"] = guide_sigma(profile.image_size, WIDE if variant == "wide" else 1.0)
+        if system == "vrn-multitask":
+            data["loss"] |= {"sigma": float(STRIDE), "share": MULTITASK_SHARE}
+    return Recipe(
+        system=system,
+        variant=variant,
+        profile=profile.name,
+        image_size=profile.image_size,
+        width=float(options.get("hourglass_width", profile.width)),
+        settings=_settings(system, profile, seed, device),
+        data=data,
+        options=shape,
+        note=recipes.NOTE,
+    )
+
+
+def shown(
+    systems: Sequence[str], profile: Profile, *, train: str = "auto", seed: int | None = None, device: str
+) -> tuple[dict[str, nn.Module], dict[str, History], str]:
+    """Networks to look at, their histories, and a sentence on those that have no weights yet.
+
+    Such a network is trained for TRIAL steps, under another profile's name, so that everything can be shown.
+    """
+    found, _ = recipes.ready([(system, "") for system in systems], profile, train=train, seed=seed)
+    trial = profile.with_(
+        name=f"{profile.name}-trial", options={"hourglass_samples": TRIAL * profile.batch}, validate_every=100
+    )
+    networks, histories, missing = {}, {}, []
+    for system in systems:
+        ready = (system, "") in found
+        if not ready:
+            missing.append(system)
+        about = {"seed": seed, "device": device, "train": train if ready else "auto"}
+        networks[system], histories[system] = recipes.trained(system, profile if ready else trial, **about)
+        networks[system].to(device)
+    names = ", ".join(missing)
+    note = f"Trained for {TRIAL} steps only, for want of weights: {names}; `facet train` makes them."
+    return networks, histories, note if missing else ""
+
+
+def _settings(system: str, profile: Profile, seed: int | None, device: str) -> Settings:
+    changes = {} if seed is None else {"seed": seed}
+    samples = int(profile.options.get("hourglass_samples", profile.samples))
+    steps = -(-samples // profile.batch)
+    changes |= {"steps": steps, "device": device, "warmup": min(recipes.WARMUP, steps // 10), "patience": 0}
+    if system == "landmarks":
+        rate = LANDMARK_RATE * profile.learning_rate
+        return Settings.from_profile(profile, schedule="cosine", learning_rate=rate, **changes)
+    epochs = -(-steps // profile.validate_every)
+    changes |= {"optimiser": "rmsprop", "schedule": "drop", "halve_every": max(1, round(DROP * epochs))}
+    return Settings.from_profile(profile, **changes)
+
+
+def augmentation(system: str, profile: Profile) -> Augmentation:
+    """The detector's: the profile's with harder crops. The others': the paper's, or the profile's own."""
+    if system == "landmarks":
+        return replace(recipes.augmentation(profile), **LANDMARK_CROPS)
+    return Augmentation.preset(str(profile.options.get("volume_augmentation", "volumetric")))
+
+
+def truth(made: Recipe, model: FaceModel, *, modes: int | None = None):
+    """What a batch's target is, for `Batches.truth`."""
+    if made.system == "landmarks":
+        return LandmarkTruth.open(model, made.image_size, modes=modes)
+    grid, filled = Lattice(made.image_size, tuple(made.options["volume"])), bool(made.data.get("filled"))
+    return SolidTruth.open(model, grid, filled=filled, guide_sigma=made.options.get("sigma"), modes=modes)
+
+
+def losses(made: Recipe) -> tuple[nn.Module, nn.Module]:
+    """The loss of training and that of validation."""
+    known, size = made.data["loss"], made.image_size
+    if made.system == "landmarks":
+        loss = LandmarkLoss(size, sigma=known["sigma"], share=known["share"])
+        return loss, LandmarkDistance(size)
+    heatmaps = {name: known[name] for name in ("sigma", "share") if name in known}
+    return VolumeLoss(size, **heatmaps), VolumeLoss(size)
+
+
+def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
+    """As `recipes.task`."""
+    model = load()
+    loss, judge = losses(made)
+    kind, batch, seed = made.data["shown"], made.settings.batch, made.settings.seed
+    shown = Augmentation(**made.data["augmentation"])
+    if profile.rendered == "streamed":
+        batches = Stream.open(
+            kind, batch, made.image_size, shown, generation=made.data["generation"], seed=seed,
+            device=made.settings.device, truth=lambda there: truth(made, there),
+        )  # fmt: skip
+    else:
+        pictures = _pictures("train", made, profile, workers, say)
+        batches = Batches(pictures, None, kind, batch, shown, seed, truth=truth(made, model))
+    held_out = _pictures("validation", made, profile, workers, say)
+    exact = truth(made, model, modes=model.detail_modes)
+    validation = Batches(held_out, None, kind, batch, VALIDATION, 1, truth=exact)
+    return Task(batches, Validation(validation, judge), loss)
+
+
+def _pictures(split: str, made: Recipe, profile: Profile, workers: int, say):
+    people = profile.people[{"train": "train", "validation": "val"}[split]]
+    asked = Description(split, "two-view", people, made.image_size, generation=made.data["generation"])
+    progress = say and (lambda done, shards: say(f"{split} people: {done} of {shards} shards"))
+    return open_pictures(asked, workers=workers, progress=progress)
