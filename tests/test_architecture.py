@@ -19,6 +19,7 @@ LAYERS = (
     "crop disturb augment",
     "synthetic photos",
     "networks",
+    "coefficients",
     "training",
     "reconstruction",
     "evaluation",

@@ -1,0 +1,153 @@
+"""How the Coefficients system is trained: by its own pictures, or with 3D labels besides.
+
+    coefficients              photos and 68 landmarks of a detector; no 3D label is ever read
+    coefficients, supervised  the same, plus the distance to the true position map
+    coefficients, photos      photographs of a folder, see `coefficients.albums`
+
+The first two share network, people, augmentation, budget and every other term: what labels add is all that
+differs.
+"""
+
+from dataclasses import asdict, replace
+
+from facet.augment import Augmentation
+from facet.coefficients.batches import MAP, NOISE, CoefficientBatches, CoefficientValidation, FromMaps
+from facet.coefficients.losses import CoefficientLoss, MapPoints, Weights
+from facet.coefficients.person import GAMMA, SIGMA, Person
+from facet.face_model import compact, load, sampler
+from facet.face_model import files as face_files
+from facet.networks.layout import Layout
+from facet.profiles import Profile
+from facet.synthetic.batches import VALIDATION
+from facet.synthetic.stream import Stream
+from facet.training.obtain import Recipe, Task
+from facet.training.settings import Settings
+
+SYSTEM = "coefficients"
+VARIANTS = ("", "supervised")
+LABELS = 10.0  # weight of the term `vertices` where labels are used
+GENERATION = 2  # of the synthetic people
+DROPOUT = 0.1
+
+
+def recipe(
+    profile: Profile, *, variant: str = "", seed: int | None = None, device: str = "auto", note: str = ""
+) -> Recipe:
+    """The training of a variant in a profile.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    if variant not in VARIANTS:
+        known = ", ".join("-".join(filter(None, (SYSTEM, name))) for name in VARIANTS)
+        raise ValueError(f"nothing is known of training {SYSTEM}-{variant}; known: {known}")
+    changes = {} if seed is None else {"seed": seed}
+    settings = Settings.from_profile(
+        profile, device=device, warmup=min(100, profile.steps // 10), schedule="cosine", patience=0, **changes
+    )
+    options = {**compact.counts(load()), "backbone": _backbone(profile), "dropout": DROPOUT}
+    return Recipe(
+        system=SYSTEM,
+        variant=variant,
+        profile=profile.name,
+        image_size=profile.image_size,
+        width=profile.width,
+        options=options,
+        settings=settings,
+        data={
+            "people": profile.people["train"],
+            "validation_people": profile.people["val"],
+            "rendered": profile.rendered,
+            "generation": GENERATION,
+            "face_model": face_files.VERSION,
+            "shown": "front",
+            "augmentation": asdict(_augmentation(profile)),
+            "loss": {
+                **asdict(weights(variant)), "squared": False, "over": "face", "attention": True,
+                "sigma": SIGMA, "gamma": GAMMA,
+            },
+            "photo_size": _photo_size(profile), "vertices": compact.VERTICES,
+            "landmark_noise": NOISE,
+        },
+        note=note,
+    )  # fmt: skip
+
+
+def weights(variant: str) -> Weights:
+    """Of the loss's terms."""
+    return replace(Weights(), vertices=LABELS if variant == "supervised" else 0.0)
+
+
+def task(made: Recipe, profile: Profile, pictures) -> Task:
+    """The data and the loss of a recipe.
+
+    Args:
+        pictures: split → opened data set of synthetic people.
+    """
+    model = load()
+    person, labels = Person.open(model), made.variant == "supervised"
+    loss = loss_of(made, person, MapPoints.open(sampler(model, MAP), model.uv_weight(MAP)))
+    settings, size = made.settings, made.data["photo_size"]
+    about = {"size": size, "labels": labels}
+    if profile.rendered == "streamed":
+        stream = Stream.open(
+            "front", settings.batch, profile.image_size, _augmentation(profile),
+            generation=GENERATION, seed=settings.seed, device=settings.device,
+        )  # fmt: skip
+        batches = FromMaps(stream, model.uv[model.landmarks], seed=settings.seed, **about)
+    else:
+        batches = _batches(
+            pictures("train"), model, _augmentation(profile), settings.batch, settings.seed, **about
+        )
+    held_out = _batches(pictures("validation"), model, VALIDATION, settings.batch, 1, **about)
+    return Task(batches, CoefficientValidation(held_out, loss), loss)
+
+
+def loss_of(made: Recipe, person: Person, labels: MapPoints | None = None) -> CoefficientLoss:
+    """The loss that a recipe names."""
+    options = {name: made.options[name] for name in ("identity", "expression", "texture")}
+    terms = {k: v for k, v in made.data["loss"].items() if k in Weights.__dataclass_fields__}
+    rest = {k: v for k, v in made.data["loss"].items() if k not in terms}
+    return CoefficientLoss(person, Layout(**options), made.image_size, Weights(**terms), labels=labels, **rest)
+
+
+def _batches(pictures, model, augmentation, batch: int, seed: int, **about) -> CoefficientBatches:
+    face = LandmarkPlaces.open(model)
+    maps = sampler(model, MAP, modes=model.detail_modes) if about["labels"] else None
+    return CoefficientBatches(pictures, maps, "front", batch, augmentation, seed, place=face, **about)
+
+
+class LandmarkPlaces:
+    """The 68 landmarks of people in millimetres, with every mode of the face model."""
+
+    def __init__(self, mean, identity, expression):
+        self.mean, self.identity, self.expression = mean, identity, expression
+
+    @classmethod
+    def open(cls, model) -> "LandmarkPlaces":
+        import torch
+
+        shapes = torch.cat((model.coarse_mean[None], model.identity, model.expression))
+        fine = [model._limit(model.face_matrix, some)[:, model.landmarks] for some in shapes.split(16)]
+        mean, identity, expression = torch.cat(fine).split((1, len(model.identity), len(model.expression)))
+        return cls(mean[0], identity, expression)
+
+    def __call__(self, alpha_id, alpha_exp):
+        """(B, 68, 3) of coefficients (B, K) and (B, 52)."""
+        flat = alpha_id @ self.identity[: alpha_id.shape[1]].flatten(1) + alpha_exp @ self.expression.flatten(
+            1
+        )
+        return self.mean + flat.view(len(alpha_id), 68, 3)
+
+
+def _backbone(profile: Profile) -> str:
+    return str(profile.options.get("coefficients_backbone", "resnet50"))
+
+
+def _photo_size(profile: Profile) -> int:
+    """Side of the picture that is compared with the photo: at most 64 below the papers' size."""
+    return int(profile.options.get("coefficients_photo_size", profile.image_size))
+
+
+def _augmentation(profile: Profile) -> Augmentation:
+    return Augmentation.preset(str(profile.options["augmentation"]))
