@@ -16,7 +16,7 @@ from facet.face_model.albedo import albedo_modes
 from facet.face_model.decimate import decimate
 from facet.face_model.model import FaceModel
 
-VERTICES = 1000
+VERTICES = 700
 SHARE = 0.995  # of the variance of shapes and of skin colours, that the coefficients describe
 _NEAREST = 3  # vertices of the rendered head that a colour is read from
 

@@ -39,6 +39,7 @@ def reconstruct(
     landmarks: np.ndarray | None = None,
     box: tuple[float, float, float, float] | np.ndarray | None = None,
     device: str | torch.device | None = None,
+    refine: int = 0,
 ) -> Reconstruction:
     """Reconstruct a face from a photo, or from a front and a side photo of one person.
 
@@ -49,6 +50,7 @@ def reconstruct(
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
+        refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
 
     Raises:
         FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
@@ -58,6 +60,11 @@ def reconstruct(
     views = _views(front, side, landmarks, box)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = _network(model, len(views), device)
+    if getattr(network, "output", "map") == "coefficients":
+        marks = _per_view(landmarks, len(views), 2)[0]
+        return _by_coefficients(views[0], network, _face_model(str(device)), marks, refine)
+    if refine:
+        raise ValueError(f"refine is for model=\"coefficients\"; {network.name} has nothing to refine")
     return reconstruct_views(views, network, _face_model(str(device)))
 
 
@@ -73,9 +80,16 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
     if not views[0].given:
         views = [_tightened(views[0], position_map, crop, face), *views[1:]]
         position_map, crop = _predict(views, network)
+    vertices, position_map = complete(position_map, face)
+    return _assembled(views, vertices, position_map, crop, network.name, face)
+
+
+def _assembled(
+    views: list[View], vertices: Tensor, position_map: Tensor, crop: Tensor, system: str, face
+) -> Reconstruction:
+    """The result of vertices (V, 3) and a position map (3, S, S), both in pixels of the front crop."""
     to_photo = lift(invert(crop[None]))[0].to(torch.float32)
     uv = face.uv.to(position_map)
-    vertices, position_map = complete(position_map, face)
     vertices = transform_points(to_photo, vertices)
     in_photo = transform_points(to_photo, position_map.flatten(1).T).T.view_as(position_map)
     texture = unwrap(views[0].image, in_photo, vertices, face.triangles, uv)
@@ -86,7 +100,7 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         landmarks=vertices[face.landmarks].cpu().numpy(),
         pose=head_pose(vertices, face),
         image_size=views[0].image.shape[:2],
-        system=network.name,
+        system=system,
         position_map=position_map.cpu().numpy(),
         crop=crop.cpu().numpy(),
         uv=uv.cpu().numpy(),
@@ -96,6 +110,26 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         box=views[0].box,
         notes=tuple(note for view in views for note in view.notes),
     )
+
+
+def _by_coefficients(
+    view: View, network: nn.Module, face, landmarks: np.ndarray | None, refine: int
+) -> Reconstruction:
+    """As `reconstruct_views`, through a face model's coefficients."""
+    from facet.reconstruction import by_coefficients
+    from facet.rendering import map_from_mesh
+
+    if not view.given:
+        found = by_coefficients.fit(view.image, view.box, network, face)
+        marks = found.person.landmarks(found.face, found.size)[0, :, :2].double()
+        view = _moved(view, marks, found.matrix)
+    if refine and landmarks is None and (marker := by_coefficients.detector(next(network.parameters()).device)):
+        map_of_marker, crop = _predict([view], marker)
+        landmarks = _landmarks_in_photo(map_of_marker, crop, face).cpu().numpy()
+    found = by_coefficients.fit(view.image, view.box, network, face, landmarks=landmarks, refine=refine)
+    vertices = found.vertices(face)
+    position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
+    return _assembled([view], vertices, position_map, found.matrix, network.name, face)
 
 
 def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
@@ -182,7 +216,7 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
         raise ValueError(
             f"{network.name} reads {needs}, but {photos} {'was' if photos == 1 else 'were'} given"
         )
-    if getattr(network, "output", "map") != "map":
+    if getattr(network, "output", "map") not in ("map", "coefficients"):
         raise ValueError(
             f"{network.name} gives no position map; reconstruct with prn, mobile, twoview or residual"
         )
@@ -206,11 +240,24 @@ def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
     """The view with the box of the landmarks that were found in its first crop, if the two boxes agree."""
+    return _moved(view, _landmarks_in_photo(position_map, crop, face), None)
+
+
+def _landmarks_in_photo(position_map: Tensor, crop: Tensor, face) -> Tensor:
+    """(68, 2) float64 pixels of the photo."""
     from facet.face_model import vertices_from_map
 
     found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
     back = invert(crop[None])[0]
-    box = detect.box_of((found @ back[:, :2].T + back[:, 2]).cpu().numpy())
+    return found @ back[:, :2].T + back[:, 2]
+
+
+def _moved(view: View, landmarks: Tensor, crop: Tensor | None) -> View:
+    """The view with the box of landmarks (68, 2), in pixels of a crop or of the photo, if the boxes agree."""
+    if crop is not None:
+        back = invert(crop[None])[0]
+        landmarks = landmarks @ back[:, :2].T + back[:, 2]
+    box = detect.box_of(landmarks.cpu().numpy())
     overlap = detect.intersection_over_union(box, view.box)
     if overlap >= AGREEMENT:
         return View(view.name, view.image, box, view.given, view.notes)

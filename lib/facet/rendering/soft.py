@@ -200,7 +200,7 @@ def _terms(
         table: (B·V, 3 + C) positions and attributes; count: V.
     """
     rows = triangles.index_select(0, pairs.triangle) + (pairs.image * count)[:, None]
-    corner = table.index_select(0, rows.flatten()).view(len(rows), 3, -1)
+    corner = table.index_select(0, rows.flatten()).view(-1, 3, table.shape[1])
     place = torch.stack((pairs.column, pairs.row), dim=1).to(table.dtype)
     plane = corner[:, :, :2] - place[:, None]  # (N, 3, 2) relative to the pixel
     x, y = plane.unbind(2)

@@ -26,7 +26,7 @@ from facet.training.settings import Settings
 SYSTEM = "coefficients"
 VARIANTS = ("", "supervised")
 LABELS = 10.0  # weight of the term `vertices` where labels are used
-GENERATION = 2  # of the synthetic people
+GENERATION = 2  # of the synthetic people, where the profile does not say `coefficients_generation`
 DROPOUT = 0.1
 
 
@@ -58,7 +58,7 @@ def recipe(
             "people": profile.people["train"],
             "validation_people": profile.people["val"],
             "rendered": profile.rendered,
-            "generation": GENERATION,
+            "generation": _generation(profile),
             "face_model": face_files.VERSION,
             "shown": "front",
             "augmentation": asdict(_augmentation(profile)),
@@ -92,7 +92,7 @@ def task(made: Recipe, profile: Profile, pictures) -> Task:
     if profile.rendered == "streamed":
         stream = Stream.open(
             "front", settings.batch, profile.image_size, _augmentation(profile),
-            generation=GENERATION, seed=settings.seed, device=settings.device,
+            generation=_generation(profile), seed=settings.seed, device=settings.device,
         )  # fmt: skip
         batches = FromMaps(stream, model.uv[model.landmarks], seed=settings.seed, **about)
     else:
@@ -144,8 +144,12 @@ def _backbone(profile: Profile) -> str:
     return str(profile.options.get("coefficients_backbone", "resnet50"))
 
 
+def _generation(profile: Profile) -> int:
+    return int(profile.options.get("coefficients_generation", GENERATION))
+
+
 def _photo_size(profile: Profile) -> int:
-    """Side of the picture that is compared with the photo: at most 64 below the papers' size."""
+    """Side of the picture that is compared with the photo."""
     return int(profile.options.get("coefficients_photo_size", profile.image_size))
 
 
