@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from facet.coefficients.attention import skin_attention
 from facet.coefficients.person import GAMMA, SIGMA, Person
+from facet.face_model.compact import blended
 from facet.networks.layout import Coefficients, Layout
 from facet.rendering.soft import SoftImage
 
@@ -169,11 +170,7 @@ class MapPoints:
     def distance(self, person: Person, of: Coefficients, true: Tensor, size: int) -> Tensor:
         """Weighted mean distance to true maps (B, 3, M, M) in hundredths of the crop's side."""
         texels = self.weight.numel()
-        points = (
-            self.mean
-            + torch.einsum("bk,kpc->bpc", of.identity, self.identity[: of.identity.shape[1]])
-            + torch.einsum("bk,kpc->bpc", of.expression, self.expression)
-        )
+        points = blended(self.mean, (of.identity, self.identity), (of.expression, self.expression))
         placed = person.place(of, points, size)
         low = placed[:, texels:, 2].amin(dim=1, keepdim=True)
         placed = torch.cat((placed[:, :texels, :2], (placed[:, :texels, 2] - low)[..., None]), dim=2)

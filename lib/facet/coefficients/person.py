@@ -7,8 +7,8 @@ and size it (by its distance). With a face turned and moved to P = R S + t, mm i
 
 for a crop with middle c in which the mean face at t = 0 has s pixels a millimetre, as the crop rule puts it.
 
-A vertex shows its albedo times Σ_k γ_k φ_k(n), k = 1 … 9 (`rendering.spherical_harmonics`: exactly normalised,
-so that γ is the radiance around), n its normal in the image frame. Colours are sRGB as they stand in pictures:
+A vertex shows its albedo times Σ_k γ_k φ_k(n), k = 1 … 9 (`rendering.spherical_harmonics`: normalised so
+that γ is the radiance around), n its normal in the image frame. Colours are sRGB as they stand in pictures:
 light multiplies them as if they were linear, the usual simplification of this field.
 """
 

@@ -45,15 +45,11 @@ class CompactFace:
 
     def shape(self, alpha_id: Tensor, alpha_exp: Tensor) -> Tensor:
         """(B, V, 3) mm, model frame, of (B, ≤ K) standard deviations and (B, E) strengths."""
-        return (
-            self.mean
-            + torch.einsum("bk,kvc->bvc", alpha_id, self.identity[: alpha_id.shape[1]])
-            + torch.einsum("bk,kvc->bvc", alpha_exp, self.expression)
-        )
+        return blended(self.mean, (alpha_id, self.identity), (alpha_exp, self.expression))
 
     def colours(self, beta: Tensor) -> Tensor:
         """(B, V, 3) albedo of (B, ≤ T) standard deviations; not clamped."""
-        return self.albedo + torch.einsum("bk,kvc->bvc", beta, self.texture[: beta.shape[1]])
+        return blended(self.albedo, (beta, self.texture))
 
     def to(self, device: str | torch.device | torch.dtype) -> CompactFace:
         """On another device, or in another precision (indices stay)."""
@@ -63,6 +59,14 @@ class CompactFace:
             return value if stays else value.to(device)
 
         return CompactFace(**{f.name: moved(getattr(self, f.name)) for f in fields(self)})
+
+
+def blended(mean: Tensor, *parts: tuple[Tensor, Tensor]) -> Tensor:
+    """(B, V, C) mean (V, C) + Σ coefficients (B, ≤ K) · modes (K, V, C): one matrix product a part."""
+    flat = mean.flatten()
+    for coefficients, modes in parts:
+        flat = flat + coefficients @ modes[: coefficients.shape[1]].flatten(1)
+    return flat.view(-1, *mean.shape)
 
 
 def counts(model: FaceModel, share: float = SHARE) -> dict[str, int]:

@@ -130,7 +130,7 @@ def load_imagenet(network: CoefficientsNetwork, path: str | os.PathLike) -> None
     state = network.encoder.state_dict()
     own = [v for n, v in state.items() if not n.endswith("num_batches_tracked")]
     if [v.shape for v in saved] != [v.shape for v in own]:
-        raise ValueError(f"{path} does not fit this backbone: a ResNet of the same depth at width 1 is wanted")
+        raise ValueError(f"{path} does not fit: a ResNet of the same depth at width 1 is wanted")
     with torch.no_grad():
         for mine, theirs in zip(own, saved, strict=True):  # both in the order of the layers
             mine.copy_(theirs)

@@ -64,7 +64,7 @@ def reconstruct(
         marks = _per_view(landmarks, len(views), 2)[0]
         return _by_coefficients(views[0], network, _face_model(str(device)), marks, refine)
     if refine:
-        raise ValueError(f"refine is for model=\"coefficients\"; {network.name} has nothing to refine")
+        raise ValueError(f'refine is for model="coefficients"; {network.name} has nothing to refine')
     return reconstruct_views(views, network, _face_model(str(device)))
 
 
@@ -123,7 +123,11 @@ def _by_coefficients(
         found = by_coefficients.fit(view.image, view.box, network, face)
         marks = found.person.landmarks(found.face, found.size)[0, :, :2].double()
         view = _moved(view, marks, found.matrix)
-    if refine and landmarks is None and (marker := by_coefficients.detector(next(network.parameters()).device)):
+    if (
+        refine
+        and landmarks is None
+        and (marker := by_coefficients.detector(next(network.parameters()).device))
+    ):
         map_of_marker, crop = _predict([view], marker)
         landmarks = _landmarks_in_photo(map_of_marker, crop, face).cpu().numpy()
     found = by_coefficients.fit(view.image, view.box, network, face, landmarks=landmarks, refine=refine)

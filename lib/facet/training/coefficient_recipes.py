@@ -108,7 +108,9 @@ def loss_of(made: Recipe, person: Person, labels: MapPoints | None = None) -> Co
     options = {name: made.options[name] for name in ("identity", "expression", "texture")}
     terms = {k: v for k, v in made.data["loss"].items() if k in Weights.__dataclass_fields__}
     rest = {k: v for k, v in made.data["loss"].items() if k not in terms}
-    return CoefficientLoss(person, Layout(**options), made.image_size, Weights(**terms), labels=labels, **rest)
+    return CoefficientLoss(
+        person, Layout(**options), made.image_size, Weights(**terms), labels=labels, **rest
+    )
 
 
 def _batches(pictures, model, augmentation, batch: int, seed: int, **about) -> CoefficientBatches:
@@ -134,10 +136,7 @@ class LandmarkPlaces:
 
     def __call__(self, alpha_id, alpha_exp):
         """(B, 68, 3) of coefficients (B, K) and (B, 52)."""
-        flat = alpha_id @ self.identity[: alpha_id.shape[1]].flatten(1) + alpha_exp @ self.expression.flatten(
-            1
-        )
-        return self.mean + flat.view(len(alpha_id), 68, 3)
+        return compact.blended(self.mean, (alpha_id, self.identity), (alpha_exp, self.expression))
 
 
 def _backbone(profile: Profile) -> str:
