@@ -181,7 +181,7 @@ def _find(
 
 
 def _nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N,) squared distance of the origin to triangles (N, 3), which edge is nearest, whether it is inside."""
+    """(N,) squared distance of the origin to triangles (N, 3), their nearest edge, whether it is inside."""
     along_x, along_y = x.roll(-1, 1) - x, y.roll(-1, 1) - y
     turn = x * along_y - y * along_x  # twice the areas with the origin, on one side of 0 if it is inside
     inside = (turn >= 0).all(1) | (turn <= 0).all(1)
