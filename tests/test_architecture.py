@@ -24,7 +24,7 @@ LAYERS = (
     "reconstruction",
     "evaluation",
     "studies",
-    "pictures portraits figures viewers sheets people_sheets sliders",
+    "pictures portraits figures viewers sheets people_sheets coefficient_pictures sliders",
     "report jobs notebooks page readme execute",
     "cli",
 )

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from facet.coefficients.fitting import refine as descend
 from facet.coefficients.losses import CoefficientLoss, Weights
 from facet.coefficients.person import Person, full_vertices
-from facet.crop import crop_box_from_bounds, crop_image
+from facet.crop import crop_box_from_bounds, crop_image, invert
 from facet.networks.layout import Coefficients, Layout
 from facet.reconstruction import weights
 
 PHOTO_SIZE = 64  # side of the picture that is compared with the photo; less for smaller crops
-DETECTORS = ("landmarks", "prn")  # systems whose landmarks guide a refinement, the first that is at hand
+DETECTORS = ("prn", "mobile")  # position maps whose landmarks guide a refinement, the first that is at hand
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Fitted:
     def vertices(self, model) -> Tensor:
         """(V, 3) of the whole face patch, pixels of the crop."""
         return full_vertices(model, self.person, self.face, self.size)[0]
+
+    def to_photo(self, points: Tensor) -> np.ndarray:
+        """(N, 2) pixels of the photo of points (N, 2 or 3) in pixels of the crop."""
+        back = invert(self.matrix[None])[0]
+        return (points[:, :2].cpu().double() @ back[:, :2].T + back[:, 2]).numpy()
 
 
 @torch.no_grad()
@@ -108,12 +113,32 @@ def _person(key: _Key) -> Person:
     return Person.open(key.face)
 
 
-def detector(device: str | torch.device) -> nn.Module | None:
-    """A network whose landmarks are at hand: the landmark network where it exists, else PRN, else None."""
+def detected(image: np.ndarray, box: np.ndarray, face) -> np.ndarray | None:
+    """(68, 2) landmarks of a photo in its pixels by the first of DETECTORS whose weights are here, or None.
+
+    Args:
+        image: (H, W, 3) uint8; box: (4,) of the landmarks; face: the face model.
+    """
+    from facet.face_model import vertices_from_map
+    from facet.reconstruction.pipeline import ask_twice
+
+    network = _detector(face.device)
+    if network is None:
+        return None
+    matrix = crop_box_from_bounds(torch.from_numpy(np.asarray(box, dtype=np.float64))).matrix(
+        network.image_size
+    )
+    found = ask_twice(network, crop_image(image, matrix, network.image_size).to(face.device))
+    places = vertices_from_map(found, face.uv.to(found)[face.landmarks])[0, :, :2].cpu().double()
+    back = invert(matrix)[0]
+    return (places @ back[:, :2].T + back[:, 2]).numpy()
+
+
+def _detector(device: str | torch.device) -> nn.Module | None:
     from facet.networks import SYSTEMS
 
     for name in DETECTORS:
-        if name in SYSTEMS:
+        if name in SYSTEMS and SYSTEMS[name].output == "map":
             try:
                 return weights.load(name, device)
             except FileNotFoundError:

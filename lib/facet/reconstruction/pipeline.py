@@ -121,15 +121,9 @@ def _by_coefficients(
 
     if not view.given:
         found = by_coefficients.fit(view.image, view.box, network, face)
-        marks = found.person.landmarks(found.face, found.size)[0, :, :2].double()
-        view = _moved(view, marks, found.matrix)
-    if (
-        refine
-        and landmarks is None
-        and (marker := by_coefficients.detector(next(network.parameters()).device))
-    ):
-        map_of_marker, crop = _predict([view], marker)
-        landmarks = _landmarks_in_photo(map_of_marker, crop, face).cpu().numpy()
+        view = _moved(view, found.to_photo(found.person.landmarks(found.face, found.size)[0]))
+    if refine and landmarks is None:
+        landmarks = by_coefficients.detected(view.image, view.box, face)
     found = by_coefficients.fit(view.image, view.box, network, face, landmarks=landmarks, refine=refine)
     vertices = found.vertices(face)
     position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
@@ -244,24 +238,16 @@ def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
     """The view with the box of the landmarks that were found in its first crop, if the two boxes agree."""
-    return _moved(view, _landmarks_in_photo(position_map, crop, face), None)
-
-
-def _landmarks_in_photo(position_map: Tensor, crop: Tensor, face) -> Tensor:
-    """(68, 2) float64 pixels of the photo."""
     from facet.face_model import vertices_from_map
 
     found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
     back = invert(crop[None])[0]
-    return found @ back[:, :2].T + back[:, 2]
+    return _moved(view, (found @ back[:, :2].T + back[:, 2]).cpu().numpy())
 
 
-def _moved(view: View, landmarks: Tensor, crop: Tensor | None) -> View:
-    """The view with the box of landmarks (68, 2), in pixels of a crop or of the photo, if the boxes agree."""
-    if crop is not None:
-        back = invert(crop[None])[0]
-        landmarks = landmarks @ back[:, :2].T + back[:, 2]
-    box = detect.box_of(landmarks.cpu().numpy())
+def _moved(view: View, landmarks: np.ndarray) -> View:
+    """The view with the box of landmarks (68, 2) that were found in the photo, if the two boxes agree."""
+    box = detect.box_of(landmarks)
     overlap = detect.intersection_over_union(box, view.box)
     if overlap >= AGREEMENT:
         return View(view.name, view.image, box, view.given, view.notes)
