@@ -194,6 +194,27 @@ def test_a_wrong_place_is_recovered_and_the_hard_picture_has_no_gradient_for_it(
     assert gradient.abs().max() < 1e-12
 
 
+def test_closed_surfaces_have_no_seams(generator):
+    """A square of two triangles: ¾ on the diagonal by the formula, 1 when closed; its outline is the same."""
+    square = torch.tensor([[[2.0, 2, 0], [9, 2, 0], [9, 9, 0], [2, 9, 0]]]).double()
+    triangles, colours = torch.tensor([[0, 2, 1], [0, 3, 2]]), torch.ones(1, 4, 1).double()
+    plain, closed = (
+        soft_rasterise(square, triangles, colours, 12, sigma=0.3, gamma=1.0, closed=c).alpha[0]
+        for c in (False, True)
+    )
+    assert abs(float(plain[5, 5]) - 0.75) < 1e-3
+    assert float(closed[4:8, 4:8].min()) > 0.999
+    rim = torch.arange(4, 8)
+    assert (plain - closed)[rim, 1].abs().max() < 1e-9
+    vertices, paint = scene(generator, batch=1)
+    vertices.requires_grad_()
+
+    def alpha(v):
+        return soft_rasterise(v, OCTAHEDRON, paint, 9, sigma=0.5, gamma=1.5, closed=True).alpha
+
+    assert torch.autograd.gradcheck(alpha, (vertices,), atol=1e-5, rtol=1e-3)
+
+
 def test_back_faces_and_what_lies_outside():
     triangle = torch.tensor([[[2.0, 2, 0], [8, 2, 0], [2, 8, 0]]])
     colours = torch.ones(1, 3, 3)

@@ -9,7 +9,7 @@ from facet.coefficients.person import Person
 from facet.networks.layout import Coefficients
 from facet.rendering import downsample
 
-SHARP = {"sigma": 0.004, "gamma": 0.2}  # for looking at; training blurs more
+SHARP = {"sigma": 0.02, "gamma": 0.2, "closed": True}  # for looking at; training blurs more, with seams
 SUPERSAMPLING = 2
 WHITE = 1.0
 

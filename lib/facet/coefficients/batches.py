@@ -51,19 +51,19 @@ class CoefficientBatches(Batches):
         marks = geometry.move_landmarks(marks)
         marks = marks + self.noise * image_size * torch.randn(marks.shape, generator=generator)
         # what light and camera do is there to be explained; blur, boxes and noise are not
-        plain = replace(self.augmentation, **_NO_DISTURBANCE)
+        plain = replace(self.augmentation, **NO_DISTURBANCE)
         images = augment_colour(images, generator, plain)
         target = {"photo": downsample(images, image_size // self.size), "landmarks": marks}
         if self.labels:
             target["map"] = geometry.move_map(truth_maps(self.sampler, self.pictures.subjects, views))
-        return augment_colour(images, generator, replace(self.augmentation, **_NO_COLOUR)), target
+        return augment_colour(images, generator, replace(self.augmentation, **NO_COLOUR)), target
 
 
-_NO_DISTURBANCE = {
+NO_DISTURBANCE = {
     "blur": (0.0, 0.0), "resample": (0.0, 1.0), "jpeg": (0.0, 90), "boxes": 0.0, "noise": 0.0,
     "uniform_noise": (0.0, 0.0),
 }  # fmt: skip
-_NO_COLOUR = {
+NO_COLOUR = {
     "channel_scale": (1.0, 1.0), "brightness": 0.0, "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
     "grey": 0.0, "gamma": (0.0, 1.0), "shade": 0.0,
 }  # fmt: skip
@@ -101,7 +101,7 @@ class FromMaps:
 class CoefficientValidation:
     """Every term of the loss over fixed batches of validation people."""
 
-    batches: CoefficientBatches
+    batches: Batches
     loss: CoefficientLoss
 
     def __post_init__(self):

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from facet.crop import crop_box
-from facet.face_model import FaceModel
-from facet.face_model.compact import CompactFace, compact_face
+from facet.face_model import FaceModel, compact
+from facet.face_model.compact import CompactFace
 from facet.geometry import image_flip, rotation_matrix
 from facet.networks.layout import Coefficients
 from facet.rendering import spherical_harmonics, vertex_normals
@@ -50,7 +50,7 @@ class Person:
     @classmethod
     def open(cls, model: FaceModel, vertices: int | None = None) -> Person:
         """Made from the face model (some seconds)."""
-        face = compact_face(model) if vertices is None else compact_face(model, vertices)
+        face = compact.compact_face(model, vertices or compact.VERTICES)
         seen = model.mean @ image_flip(model.mean)
         box = crop_box(seen[model.landmarks])
         middle = torch.cat((box.centre * box.centre.new_tensor([1.0, -1.0]), box.centre.new_zeros(1)))
@@ -100,12 +100,20 @@ class Person:
         return albedo if show == "albedo" else albedo * self.light(of, shape)
 
     def picture(
-        self, of: Coefficients, size: int, *, sigma: float = SIGMA, gamma: float = GAMMA, show: str = "face"
+        self,
+        of: Coefficients,
+        size: int,
+        *,
+        sigma: float = SIGMA,
+        gamma: float = GAMMA,
+        show: str = "face",
+        closed: bool = False,
     ) -> SoftImage:
         """The face as the crop shows it, in size × size pixels: a soft picture without background."""
         shape = self.shape(of)
         placed, colours = self.place(of, shape, size), self.colours(of, shape, show)
-        return soft_rasterise(placed, self.face.shown, colours, size, sigma=sigma, gamma=gamma)
+        about = {"sigma": sigma, "gamma": gamma, "closed": closed}
+        return soft_rasterise(placed, self.face.shown, colours, size, **about)
 
 
 def full_vertices(model: FaceModel, person: Person, of: Coefficients, size: int) -> Tensor:

@@ -78,7 +78,7 @@ def counts(model: FaceModel, share: float = SHARE) -> dict[str, int]:
     }
 
 
-def compact_face(model: FaceModel, vertices: int = VERTICES) -> CompactFace:
+def compact_face(model: FaceModel, vertices: int) -> CompactFace:
     """The face model at so many vertices, with all of its own identity modes and albedo modes."""
     kept = decimate(model, vertices)
     shapes = torch.cat((model.identity[: model.identity_modes], model.expression))

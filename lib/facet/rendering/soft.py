@@ -12,8 +12,12 @@ Outside of a triangle, colour C_j and depth z_j are those of its nearest point. 
 pixels of depth (the original divides both by the picture's size). σ, γ → 0 gives the hard rasteriser. No
 background takes part in I: a picture is put on something by `I α + background (1 − α)`.
 
+On an edge that two triangles share, both have probability ½ and α is ¾, though the surface is closed there: a
+seam. With `closed`, such edges are no outline from inside: distances inside count to the other edges, and a
+triangle without any covers its pixels fully.
+
 Pairs of a pixel and a triangle that count are found without gradients, and worked through in pieces. With
-more than one piece, each is computed again in the backward pass: memory holds the pairs' numbers (seven
+more than one piece, each is computed again in the backward pass: memory holds the pairs' numbers (eight
 integers or flags each) and one piece, whatever the picture's size and the number of triangles.
 """
 
@@ -30,6 +34,7 @@ from torch.utils.checkpoint import checkpoint
 from facet.rendering.rasteriser import _CANDIDATE_PIECE, _pieces
 
 CUT = 1e-4  # a triangle whose probability at a pixel is less than this does not count there
+_FULL = 50.0  # log-odds of a triangle that covers its pixels fully
 PIECE = {"cpu": 1 << 19, "cuda": 1 << 22}  # pairs worked on at a time
 
 
@@ -56,7 +61,7 @@ class _Pairs:
     """N pairs of a pixel and a triangle; all (N,).
 
     image, triangle, pixel (of the flattened B·H·W), column, row; edge: number of the nearest one, from corner
-    `edge` to the next; inside: bool.
+    `edge` to the next; inside: bool; full: bool, inside and without any outline.
     """
 
     image: Tensor
@@ -66,6 +71,7 @@ class _Pairs:
     row: Tensor
     edge: Tensor
     inside: Tensor
+    full: Tensor
 
     def __len__(self) -> int:
         return len(self.pixel)
@@ -83,6 +89,7 @@ def soft_rasterise(
     sigma: float,
     gamma: float,
     cull_backfaces: bool = True,
+    closed: bool = False,
     piece: int | None = None,
 ) -> SoftImage:
     """A picture that is differentiable in positions and attributes.
@@ -95,6 +102,7 @@ def soft_rasterise(
         sigma: σ, square pixels; the outline is soft over about 2 √σ pixels either way.
         gamma: γ, pixels of depth.
         cull_backfaces: leave out triangles that face away.
+        closed: no seams between neighbours that face the same way, see above; False is the published formula.
         piece: pairs of a pixel and a triangle worked on at a time (None: by device).
 
     Raises:
@@ -104,7 +112,7 @@ def soft_rasterise(
     _check(vertices, triangles, attributes, sigma, gamma)
     batch, count = vertices.shape[:2]
     with torch.no_grad():
-        pairs = _find(vertices.detach(), triangles, height, width, sigma, cull_backfaces)
+        pairs = _find(vertices.detach(), triangles, height, width, sigma, cull_backfaces, closed)
     piece = piece or PIECE["cuda" if vertices.is_cuda else "cpu"]
     table = torch.cat((vertices, attributes), dim=2).reshape(batch * count, -1)
     total = batch * height * width
@@ -143,7 +151,13 @@ def _check(vertices: Tensor, triangles: Tensor, attributes: Tensor, sigma: float
 
 
 def _find(
-    vertices: Tensor, triangles: Tensor, height: int, width: int, sigma: float, cull_backfaces: bool
+    vertices: Tensor,
+    triangles: Tensor,
+    height: int,
+    width: int,
+    sigma: float,
+    cull_backfaces: bool,
+    closed: bool,
 ) -> _Pairs:
     """All pairs with a probability of at least CUT."""
     faces, device = len(triangles), vertices.device
@@ -155,6 +169,7 @@ def _find(
     x0, x1 = (x.amin(1) - reach).ceil().clamp(min=0), (x.amax(1) + reach).floor().clamp(max=width - 1)
     y0, y1 = (y.amin(1) - reach).ceil().clamp(min=0), (y.amax(1) + reach).floor().clamp(max=height - 1)
     seen = area < 0 if cull_backfaces else area != 0
+    inner = _inner_edges(triangles, area.view(-1, faces)) if closed else None  # (B·F, 3)
     keep = (seen & torch.isfinite(area) & (x0 <= x1) & (y0 <= y1)).nonzero()[:, 0]
     x, y, x0, x1, y0, y1 = (part[keep] for part in (x, y, x0, x1, y0, y1))
     x0, y0, wide = x0.long(), y0.long(), (x1 - x0).long() + 1
@@ -167,27 +182,53 @@ def _find(
         across = wide[which]
         down = torch.div(within, across, rounding_mode="floor")
         column, row = x0[which] + within - down * across, y0[which] + down
-        distance, edge, inside = _nearest(x[which] - column[:, None], y[which] - row[:, None])
+        ignored = None if inner is None else inner[keep[which]]
+        distance, edge, inside = _nearest(x[which] - column[:, None], y[which] - row[:, None], ignored)
         near = (inside | (distance <= furthest)).nonzero()[:, 0]
         where = keep[which[near]]
         image = torch.div(where, faces, rounding_mode="floor")
         column, row = column[near], row[near]
         pixel = (image * height + row) * width + column
-        parts.append((image, where - image * faces, pixel, column, row, edge[near], inside[near]))
+        full = torch.isinf(distance[near])
+        parts.append((image, where - image * faces, pixel, column, row, edge[near], inside[near], full))
     if not parts:
         empty = torch.zeros(0, dtype=torch.int64, device=device)
-        return _Pairs(*[empty] * 6, empty.bool())
+        return _Pairs(*[empty] * 6, empty.bool(), empty.bool())
     return _Pairs(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N,) squared distance of the origin to triangles (N, 3), their nearest edge, whether it is inside."""
+def _inner_edges(triangles: Tensor, area: Tensor) -> Tensor:
+    """(B·F, 3) bool: edge k, from corner k to the next, has a neighbour that faces the same way.
+
+    Args:
+        area: (B, F) signed.
+    """
+    start, end = triangles, triangles.roll(-1, 1)
+    count = int(triangles.max()) + 1
+    own, other = (start * count + end).flatten(), (end * count + start).flatten()
+    order = own.argsort()
+    place = torch.searchsorted(own[order], other).clamp(max=len(own) - 1)
+    neighbour = order[place]
+    exists = own[neighbour] == other
+    signs = area.sign()
+    same = signs[:, torch.div(neighbour, 3, rounding_mode="floor")] == signs.repeat_interleave(3, dim=1)
+    return (exists & same).view(-1, 3)
+
+
+def _nearest(x: Tensor, y: Tensor, ignored: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """(N,) squared distance of the origin to triangles (N, 3), their nearest edge, whether it is inside.
+
+    Edges `ignored` (N, 3) do not count from inside; the distance is infinite where no other is left.
+    """
     along_x, along_y = x.roll(-1, 1) - x, y.roll(-1, 1) - y
     turn = x * along_y - y * along_x  # twice the areas with the origin, on one side of 0 if it is inside
     inside = (turn >= 0).all(1) | (turn <= 0).all(1)
     share = -(x * along_x + y * along_y) / (along_x.square() + along_y.square())
     share = share.nan_to_num(0).clamp_(0, 1)
-    distance, edge = ((x + share * along_x).square() + (y + share * along_y).square()).min(1)
+    distance = (x + share * along_x).square() + (y + share * along_y).square()
+    if ignored is not None:
+        distance = distance.masked_fill(ignored & inside[:, None], math.inf)
+    distance, edge = distance.min(1)
     return distance, edge, inside
 
 
@@ -219,6 +260,7 @@ def _terms(
     # the nearest point moves along the edge without changing the distance: no gradient through `share`
     distance = (start + share.detach()[:, None] * along).square().sum(1)
     odds = torch.where(pairs.inside, distance, -distance) / sigma
+    odds = torch.where(pairs.full, _FULL, odds)
     values = (weights[:, :, None] * corner[:, :, 2:]).sum(1)
     return functional.logsigmoid(odds) + values[:, 0] / gamma, odds, values[:, 1:]
 

@@ -2,7 +2,7 @@
 
     coefficients              photos and 68 landmarks of a detector; no 3D label is ever read
     coefficients, supervised  the same, plus the distance to the true position map
-    coefficients, photos      photographs of a folder, see `coefficients.albums`
+    coefficients, photos      photographs in an album (option `album` of the profile), `coefficients.albums`
 
 The first two share network, people, augmentation, budget and every other term: what labels add is all that
 differs.
@@ -11,11 +11,13 @@ differs.
 from dataclasses import asdict, replace
 
 from facet.augment import Augmentation
+from facet.coefficients.albums import Album, AlbumBatches
 from facet.coefficients.batches import MAP, NOISE, CoefficientBatches, CoefficientValidation, FromMaps
 from facet.coefficients.losses import CoefficientLoss, MapPoints, Weights
 from facet.coefficients.person import GAMMA, SIGMA, Person
 from facet.face_model import compact, load, sampler
 from facet.face_model import files as face_files
+from facet.files import sha256
 from facet.networks.layout import Layout
 from facet.profiles import Profile
 from facet.synthetic.batches import VALIDATION
@@ -25,6 +27,8 @@ from facet.training.settings import Settings
 
 SYSTEM = "coefficients"
 VARIANTS = ("", "supervised")
+PHOTOS = "photos"
+HELD_OUT = 10  # every so many photographs of an album, one is for validation
 LABELS = 10.0  # weight of the term `vertices` where labels are used
 GENERATION = 2  # of the synthetic people, where the profile does not say `coefficients_generation`
 DROPOUT = 0.1
@@ -38,8 +42,8 @@ def recipe(
     Raises:
         ValueError: there is no such variant.
     """
-    if variant not in VARIANTS:
-        known = ", ".join("-".join(filter(None, (SYSTEM, name))) for name in VARIANTS)
+    if variant not in (*VARIANTS, PHOTOS):
+        known = ", ".join("-".join(filter(None, (SYSTEM, name))) for name in (*VARIANTS, PHOTOS))
         raise ValueError(f"nothing is known of training {SYSTEM}-{variant}; known: {known}")
     changes = {} if seed is None else {"seed": seed}
     settings = Settings.from_profile(
@@ -55,22 +59,42 @@ def recipe(
         options=options,
         settings=settings,
         data={
-            "people": profile.people["train"],
-            "validation_people": profile.people["val"],
-            "rendered": profile.rendered,
-            "generation": _generation(profile),
+            **(_album(profile) if variant == PHOTOS else _synthetic(profile)),
             "face_model": face_files.VERSION,
-            "shown": "front",
             "augmentation": asdict(_augmentation(profile)),
             "loss": {
                 **asdict(weights(variant)), "squared": False, "over": "face", "attention": True,
                 "sigma": SIGMA, "gamma": GAMMA,
             },
             "photo_size": _photo_size(profile), "vertices": compact.VERTICES,
-            "landmark_noise": NOISE,
         },
-        note=note,
+        note="" if variant == PHOTOS else note,
     )  # fmt: skip
+
+
+def _synthetic(profile: Profile) -> dict[str, object]:
+    return {
+        "people": profile.people["train"],
+        "validation_people": profile.people["val"],
+        "rendered": profile.rendered,
+        "generation": _generation(profile),
+        "shown": "front",
+        "landmark_noise": NOISE,
+    }
+
+
+def _album(profile: Profile) -> dict[str, object]:
+    path = profile.options.get("album")
+    if not path:
+        raise ValueError(
+            f"{SYSTEM}-{PHOTOS} is trained on an album: make one by `facet data album`, give --album"
+        )
+    album = Album.load(path)
+    if album.size != profile.image_size:
+        raise ValueError(
+            f"the album {path} has crops of {album.size} pixels, not {profile.image_size}: make it anew"
+        )
+    return {"album": sha256(path), "photographs": len(album)}
 
 
 def weights(variant: str) -> Weights:
@@ -88,6 +112,8 @@ def task(made: Recipe, profile: Profile, pictures) -> Task:
     person, labels = Person.open(model), made.variant == "supervised"
     loss = loss_of(made, person, MapPoints.open(sampler(model, MAP), model.uv_weight(MAP)))
     settings, size = made.settings, made.data["photo_size"]
+    if made.variant == PHOTOS:
+        return _album_task(Album.load(profile.options["album"]), profile, settings, size, loss)
     about = {"size": size, "labels": labels}
     if profile.rendered == "streamed":
         stream = Stream.open(
@@ -101,6 +127,15 @@ def task(made: Recipe, profile: Profile, pictures) -> Task:
         )
     held_out = _batches(pictures("validation"), model, VALIDATION, settings.batch, 1, **about)
     return Task(batches, CoefficientValidation(held_out, loss), loss)
+
+
+def _album_task(album: Album, profile: Profile, settings: Settings, size: int, loss) -> Task:
+    held_out = album.rows(slice(None, None, HELD_OUT))
+    kept = [k for k in range(len(album)) if k % HELD_OUT] or [0]
+    train = Album(album.images[kept], album.landmarks[kept], tuple(album.names[k] for k in kept), album.size)
+    batches = AlbumBatches(train, settings.batch, _augmentation(profile), settings.seed, size)
+    validation = AlbumBatches(held_out, settings.batch, VALIDATION, 1, size)
+    return Task(batches, CoefficientValidation(validation, loss), loss)
 
 
 def loss_of(made: Recipe, person: Person, labels: MapPoints | None = None) -> CoefficientLoss:

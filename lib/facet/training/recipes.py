@@ -93,7 +93,7 @@ def augmentation(profile: Profile) -> Augmentation:
 def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     """The data of a recipe; rendered first where it is not in the cache (`say` is told the progress)."""
     if made.system == coefficient_recipes.SYSTEM:
-        about = {"generation": made.data["generation"]}
+        about = {"generation": made.data.get("generation", generation(profile))}
         return coefficient_recipes.task(
             made, profile, lambda split: _pictures(split, profile, workers, say, **about)
         )
