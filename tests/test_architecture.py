@@ -19,11 +19,12 @@ LAYERS = (
     "crop disturb augment heatmaps",
     "synthetic photos",
     "networks",
+    "coefficients",
     "training",
     "reconstruction",
     "evaluation",
     "studies",
-    "pictures portraits figures viewers sheets people_sheets volume_sheets sliders",
+    "pictures portraits figures viewers sheets people_sheets volume_sheets coefficient_pictures sliders",
     "report jobs notebooks page readme execute",
     "cli",
 )

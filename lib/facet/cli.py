@@ -77,6 +77,13 @@ def _add_reconstruct(commands) -> None:
         "--correct", action="store_true", help="turn the face upright first: tilted or upside-down photos"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument(
+        "--refine",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="fit the photo itself, with --model coefficients",
+    )
     parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
     parser.set_defaults(run=_reconstruct)
 
@@ -98,6 +105,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
         box=options.box,
         correct=options.correct,
         device=options.device,
+        refine=options.refine,
     )
     face.save(output)
     if options.picture:
@@ -137,6 +145,9 @@ def _add_train(commands) -> None:
         metavar="FOLDER",
         help="also keep the state there, in at most 8 files of 15 MiB; then the weights",
     )
+    parser.add_argument(
+        "--album", metavar="FILE", help="of photographs, for the variant photos of coefficients"
+    )
     parser.add_argument("--again", action="store_true", help="train even where weights are at hand")
     parser.add_argument("--workers", type=int, default=2, help="processes that render people (default 2)")
     parser.set_defaults(run=_train)
@@ -148,6 +159,8 @@ def _train(options: argparse.Namespace) -> None:
     from facet.training import obtain, recipes, train_slice
 
     profile = profiles.load(options.profile)
+    if options.album:
+        profile = profile.with_(options={"album": options.album})
     about = {"variant": options.variant, "seed": options.seed, "device": options.device}
     made = recipes.recipe(options.system, profile, **about)
 
@@ -254,6 +267,12 @@ def _add_data(commands) -> None:
         help="copy finished ones to data/weights, their histories to reports/PROFILE/records",
     )
     weights.set_defaults(run=_data_weights)
+    album = parts.add_parser("album", help="photographs to train coefficients on: faces found and cropped")
+    album.add_argument("source", help="a folder of photographs, or lfw (fetched by scikit-learn)")
+    album.add_argument("-o", "--output", required=True, metavar="FILE", help=".npz")
+    album.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
+    album.add_argument("--count", type=int, help="at most so many photographs")
+    album.set_defaults(run=_data_album)
     photos = parts.add_parser("photos", help="list the photographs that installed packages ship")
     photos.set_defaults(run=_data_photos)
 
@@ -271,10 +290,11 @@ def _data_build(options: argparse.Namespace) -> None:
 
 def _data_weights(options: argparse.Namespace) -> None:
     from facet import profiles
-    from facet.training import recipes, release, weights_state
+    from facet.training import coefficient_recipes, recipes, release, weights_state
 
     profile = profiles.load(options.profile)
-    for system, variant in recipes.SHOWN:
+    known = [*recipes.SHOWN, *((coefficient_recipes.SYSTEM, name) for name in coefficient_recipes.VARIANTS)]
+    for system, variant in known:
         made = recipes.recipe(system, profile, variant=variant)
         found = weights_state(made)
         if options.release and found.state == "trained":
@@ -286,6 +306,15 @@ def _data_weights(options: argparse.Namespace) -> None:
             known = found.metadata
             line += f"; {known['samples']:,} samples, validation loss {known['val_loss']:.5g}"
         print(line)
+
+
+def _data_album(options: argparse.Namespace) -> None:
+    from facet import face_model, profiles
+    from facet.reconstruction import albums
+
+    about = {"image_size": profiles.load(options.profile).image_size, "count": options.count}
+    faces, left_out = albums.make(options.source, options.output, face_model.load(), say=print, **about)
+    print(f"{options.output}: {faces} faces" + (f"; no face in {', '.join(left_out)}" if left_out else ""))
 
 
 def _data_photos(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Networks: photos -> position maps, volumes, landmarks. `build(name)` makes one, SYSTEMS lists them."""
 
 from facet.networks import (  # noqa: F401  (importing a file registers its systems)
+    coefficients,
     landmarks,
     prn,
     residual,

@@ -56,6 +56,7 @@ def reconstruct(
     box: tuple[float, float, float, float] | np.ndarray | None = None,
     correct: bool | correction.Aligner = False,
     device: str | torch.device | None = None,
+    refine: int = 0,
 ) -> Reconstruction:
     """Reconstruct a face from a photo, or from a front and a side photo of one person.
 
@@ -71,6 +72,7 @@ def reconstruct(
             takes the tilt from the landmarks that are given, detected or in the network's own answer, an
             aligner is asked for them.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
+        refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
 
     Raises:
         FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
@@ -82,21 +84,26 @@ def reconstruct(
         raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = _network(model, 1 if side is None else 2, device)
+    output = getattr(network, "output", "map")
+    if correct and output != "map":
+        raise ValueError(
+            f"{network.name} gives no position map, and only those are corrected: turn the photo"
+        )
+    if refine and output != "coefficients":
+        raise ValueError(f'refine is for model="coefficients"; {network.name} has nothing to refine')
     if asked and correct is True:
         correct = _network_aligner(device) or True
     views = _views(front, side, None if asked else landmarks, box, correct)
     if asked and not correct:
         views = [_placed(view, device) for view in views]
-    if getattr(network, "output", "map") == "volume":
+    face = _face_model(str(device))
+    if output == "volume":
         from facet.reconstruction.volumes import reconstruct_volume
 
-        if correct:
-            raise ValueError(
-                f"{network.name} gives no position map, and only those are corrected: turn the photo"
-            )
-
-        return reconstruct_volume(views[0], network, _face_model(str(device)), device)
-    return reconstruct_views(views, network, _face_model(str(device)))
+        return reconstruct_volume(views[0], network, face, device)
+    if output == "coefficients":
+        return _by_coefficients(views[0], network, face, refine)
+    return reconstruct_views(views, network, face)
 
 
 def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruction:
@@ -108,9 +115,16 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         face: a face model with triangles, uv, landmarks, mean and weight on the network's device.
     """
     position_map, crop, views = settle(views, network, face)
+    vertices, position_map = complete(position_map, face)
+    return _assembled(views, vertices, position_map, crop, network.name, face)
+
+
+def _assembled(
+    views: list[View], vertices: Tensor, position_map: Tensor, crop: Tensor, system: str, face
+) -> Reconstruction:
+    """The result of vertices (V, 3) and a position map (3, S, S), both in pixels of the front crop."""
     to_photo = lift(invert(crop[None]))[0].to(torch.float32)
     uv = face.uv.to(position_map)
-    vertices, position_map = complete(position_map, face)
     vertices = transform_points(to_photo, vertices)
     in_photo = transform_points(to_photo, position_map.flatten(1).T).T.view_as(position_map)
     texture = unwrap(views[0].image, in_photo, vertices, face.triangles, uv)
@@ -121,7 +135,7 @@ def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruc
         landmarks=vertices[face.landmarks].cpu().numpy(),
         pose=head_pose(vertices, face),
         image_size=views[0].image.shape[:2],
-        system=network.name,
+        system=system,
         position_map=position_map.cpu().numpy(),
         crop=crop.cpu().numpy(),
         uv=uv.cpu().numpy(),
@@ -194,6 +208,23 @@ def landmarks_by_map(view: View, device: torch.device) -> np.ndarray:
     found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
     back = invert(crop[None])[0]
     return (found @ back[:, :2].T + back[:, 2]).cpu().numpy()
+
+
+def _by_coefficients(view: View, network: nn.Module, face, refine: int) -> Reconstruction:
+    """As `reconstruct_views`, through a face model's coefficients."""
+    from facet.reconstruction import by_coefficients
+    from facet.rendering import map_from_mesh
+
+    if not view.given:
+        found = by_coefficients.fit(view.image, view.box, network, face)
+        view = _moved(view, found.to_photo(found.person.landmarks(found.face, found.size)[0]))
+    landmarks = view.landmarks
+    if refine and landmarks is None:
+        landmarks = by_coefficients.detected(view.image, view.box, face)
+    found = by_coefficients.fit(view.image, view.box, network, face, landmarks=landmarks, refine=refine)
+    vertices = found.vertices(face)
+    position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
+    return _assembled([view], vertices, position_map, found.matrix, network.name, face)
 
 
 def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
@@ -295,9 +326,9 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
         raise ValueError(
             f"{network.name} reads {needs}, but {photos} {'was' if photos == 1 else 'were'} given"
         )
-    if getattr(network, "output", "map") not in ("map", "volume"):
+    if getattr(network, "output", "map") not in ("map", "volume", "coefficients"):
         raise ValueError(
-            f"{network.name} gives no face; reconstruct with prn, mobile, twoview, residual or vrn"
+            f"{network.name} gives no face; reconstruct with prn, mobile, twoview, residual, vrn or coefficients"
         )
     return network
 
@@ -330,9 +361,13 @@ def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
 
     found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
     back = invert(crop[None])[0]
-    found = (found @ back[:, :2].T + back[:, 2]).cpu().numpy()  # in the photo
-    upright = correction.from_landmarks(found) if view.frame is not None else None
-    box = detect.box_of(found) if upright is None else upright.box_in_photo()
+    return _moved(view, (found @ back[:, :2].T + back[:, 2]).cpu().numpy())
+
+
+def _moved(view: View, landmarks: np.ndarray) -> View:
+    """The view with the box of landmarks (68, 2) that were found in the photo, if the two boxes agree."""
+    upright = correction.from_landmarks(landmarks) if view.frame is not None else None
+    box = detect.box_of(landmarks) if upright is None else upright.box_in_photo()
     overlap = detect.intersection_over_union(box, view.box_in_photo)
     if overlap < AGREEMENT:
         note = f"the landmarks found in {view.name} do not fit the detected face: the result may be wrong"

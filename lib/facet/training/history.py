@@ -11,11 +11,14 @@ from facet.files import write_text
 
 COLUMNS = ("step", "samples", "epoch", "train_loss", "val_loss", "learning_rate", "seconds", "note")
 _INTEGERS = ("step", "samples", "epoch")
+_TERM = "term "
 
 
 @dataclass
 class History:
     """Rows with the keys of COLUMNS; `seconds` is the time spent training so far, slices added up.
+
+    A row may have `terms` besides: name → value of each term of the validation loss (columns `term name`).
 
     `finished` is False while a later call with the same folder would go on (the time budget ended first).
     """
@@ -45,14 +48,19 @@ class History:
                 "or warm up longer"
             )
         self.rows.append({name: row.get(name, "") for name in COLUMNS})
+        if row.get("terms"):
+            self.rows[-1]["terms"] = dict(row["terms"])
         return self.rows[-1]
 
     def to_csv(self) -> str:
         """The table as CSV text; floats are written so that they read back exactly."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        names = dict.fromkeys(name for row in self.rows for name in row.get("terms", ()))
+        writer = csv.DictWriter(text, [*COLUMNS, *(_TERM + name for name in names)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        for row in self.rows:
+            terms = {_TERM + name: value for name, value in row.get("terms", {}).items()}
+            writer.writerow({name: row[name] for name in COLUMNS} | terms)
         return text.getvalue()
 
     def write_csv(self, path: str | os.PathLike) -> None:
@@ -64,6 +72,8 @@ class History:
         """Read what `write_csv` wrote."""
         rows = []
         for line in csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))):
-            numbers = {n: int(v) if n in _INTEGERS else float(v) for n, v in line.items() if n != "note"}
-            rows.append({**numbers, "note": line["note"]})
+            terms = {n.removeprefix(_TERM): float(v) for n, v in line.items() if n.startswith(_TERM) and v}
+            plain = {n: v for n, v in line.items() if n != "note" and not n.startswith(_TERM)}
+            numbers = {n: int(v) if n in _INTEGERS else float(v) for n, v in plain.items()}
+            rows.append({**numbers, "note": line["note"]} | ({"terms": terms} if terms else {}))
         return cls(rows, finished=True)

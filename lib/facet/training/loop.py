@@ -18,7 +18,7 @@ from facet.training.settings import Settings
 def fit(
     network: nn.Module,
     batches: Callable[[int], tuple[Tensor, Tensor]],
-    validate: Callable[[nn.Module], float],
+    validate: Callable[[nn.Module], float | dict[str, float]],
     settings: Settings,
     *,
     loss: nn.Module,
@@ -31,7 +31,8 @@ def fit(
     Args:
         network: initialised; overwritten by the folder's checkpoint if there is one.
         batches: step -> (images (B, C, S, S), target), a pure function of the step with its own generators.
-        validate: network (in eval mode, without gradients) -> loss; lower is better.
+        validate: network (in eval mode, without gradients) -> loss; lower is better. Or a dict with the key
+            "loss" and terms of it, which the history keeps.
         settings: budget, schedule and device.
         loss: (network output, target) -> scalar.
         folder: of the checkpoint; a run that was killed goes on and gives the same bytes as one that was not.
@@ -122,7 +123,9 @@ def _close_epoch(state: TrainingState, validate, settings: Settings, fabric) -> 
     """Validate, add a row to the history, keep the weights if they are the best."""
     network = state.network.eval()
     with torch.no_grad():
-        val_loss = fabric.broadcast(float(validate(network)))
+        found = validate(network)
+        terms = {name: float(value) for name, value in found.items()} if isinstance(found, dict) else {}
+        val_loss = fabric.broadcast(terms.pop("loss") if terms else float(found))
     network.train()
     since = state.step - (state.history.rows[-1]["step"] if state.history.rows else 0)
     row = state.history.add(
@@ -134,6 +137,7 @@ def _close_epoch(state: TrainingState, validate, settings: Settings, fabric) -> 
         learning_rate=settings.rate(state.step - 1),
         seconds=round(state.seconds, 1),
         note=state.note,
+        terms=terms,
     )
     state.loss_sum.zero_()
     state.note = ""

@@ -17,6 +17,7 @@ from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Description, open_pictures
 from facet.synthetic.stream import Stream
+from facet.training import coefficient_recipes
 from facet.training.geometry_losses import position_losses
 from facet.training.history import History
 from facet.training.obtain import Recipe, Task, obtain
@@ -53,6 +54,8 @@ def recipe(
     """
     if system in HOURGLASSES:
         return _volumetric().recipe(system, profile, variant=variant, seed=seed, device=device)
+    if system == coefficient_recipes.SYSTEM:
+        return coefficient_recipes.recipe(profile, variant=variant, seed=seed, device=device, note=NOTE)
     if (system, variant) not in SHOWN:
         known = ", ".join("-".join(filter(None, pair)) for pair in SHOWN)
         raise ValueError(
@@ -101,6 +104,11 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     """The data of a recipe; rendered first where it is not in the cache (`say` is told the progress)."""
     if made.system in HOURGLASSES:
         return _volumetric().task(made, profile, workers=workers, say=say)
+    if made.system == coefficient_recipes.SYSTEM:
+        about = {"generation": made.data.get("generation", generation(profile))}
+        return coefficient_recipes.task(
+            made, profile, lambda split: _pictures(split, profile, workers, say, **about)
+        )
     model = load()
     maps = sampler(model, profile.image_size)
     signed = made.options.get("squash") == "tanh"
@@ -179,9 +187,10 @@ def _volumetric():
     return volumetric
 
 
-def _pictures(split: str, profile: Profile, workers: int, say):
+def _pictures(split: str, profile: Profile, workers: int, say, **changes):
     people = profile.people[{"train": "train", "validation": "val"}[split]]
-    description = Description(split, "two-view", people, profile.image_size, generation=generation(profile))
+    about = {"generation": generation(profile), **changes}
+    description = Description(split, "two-view", people, profile.image_size, **about)
     return open_pictures(
         description,
         workers=workers,

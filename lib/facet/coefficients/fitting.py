@@ -1,0 +1,111 @@
+"""Fitting one photo at a time: by its 68 landmarks alone, or by its picture as well (analysis by synthesis).
+
+`fit_landmarks` is what classical fitting of a 3D morphable model does (as `eos`): the most likely face and
+pose for 68 places in an image, the same for every pixel between them. `refine` goes on from any start, a
+network's answer or that fit, down the gradient of the loss that networks are trained with.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facet.coefficients.losses import CoefficientLoss
+from facet.coefficients.person import Person
+from facet.networks.layout import LIGHT, Layout
+
+NOISE = 0.01  # standard deviation of given landmarks, share of the crop's side
+TRUST = 1.0  # standard deviation of every coefficient in its own unit; poses have ten times as much
+RATE = 0.05  # of Adam, in units of the coefficients
+
+
+def fit_landmarks(
+    person: Person,
+    layout: Layout,
+    landmarks: Tensor,
+    size: int,
+    *,
+    noise: float = NOISE,
+    iterations: int = 12,
+) -> Tensor:
+    """The most likely coefficients for 68 landmarks: Gauss-Newton on squared distances with a Gaussian prior.
+
+    Σ_i ‖p_i(x) − l_i‖² / (noise S)² + Σ_k x_k² / τ_k² with τ the TRUST; texture and light stay 0. Pose alone
+    for the first third of the iterations.
+
+    Args:
+        landmarks: (B, 68, 2) pixels of a crop of side `size`.
+        noise: standard deviation of the landmarks, share of the side.
+
+    Returns:
+        (B, layout.total) numbers.
+    """
+    free = torch.ones(layout.total, dtype=torch.bool, device=landmarks.device)
+    first = layout.identity + layout.expression
+    free[first : first + layout.texture + LIGHT] = False
+    posed = torch.zeros_like(free)
+    posed[-6:] = True
+    precision = torch.where(posed, 0.01, 1.0) / TRUST**2
+    numbers = landmarks.new_zeros(len(landmarks), layout.total)
+
+    def residuals(x: Tensor) -> Tensor:
+        placed = person.landmarks(layout.read(x), size)[..., :2]
+        return ((placed - landmarks) / (noise * size)).flatten(1)  # (B, 136)
+
+    for step in range(iterations):
+        chosen = (posed if step < iterations // 3 else free).nonzero()[:, 0]
+        error, slope = residuals(numbers), _jacobian(residuals, numbers, chosen)
+        prior = precision[chosen].to(slope)
+        normal = slope.mT @ slope + torch.diag(prior)
+        gradient = (slope.mT @ error[..., None])[..., 0] + prior * numbers[:, chosen]
+        numbers[:, chosen] -= torch.linalg.solve(normal, gradient)
+    return numbers
+
+
+def _jacobian(function, numbers: Tensor, chosen: Tensor) -> Tensor:
+    """(B, R, k) derivatives of (B, R) values, each row a function of its own numbers, by forward mode."""
+    tangents = torch.nn.functional.one_hot(chosen, numbers.shape[1]).to(numbers)
+
+    def along(tangent: Tensor) -> Tensor:
+        return torch.func.jvp(function, (numbers,), (tangent.expand_as(numbers),))[1]
+
+    return torch.func.vmap(along, out_dims=2)(tangents)
+
+
+def refine(
+    loss: CoefficientLoss,
+    numbers: Tensor,
+    target: dict[str, Tensor],
+    *,
+    steps: int,
+    rate: float = RATE,
+) -> tuple[Tensor, list[float]]:
+    """Coefficients after some steps of Adam down the loss, for each face by itself.
+
+    The rate falls to a tenth along a cosine; the step with the smallest loss of the whole batch is kept.
+
+    Args:
+        numbers: (B, total) to start from; target: see :meth:`CoefficientLoss.terms`.
+        steps: 0 returns the start.
+
+    Returns:
+        (B, total) and the loss before each step and after the last.
+    """
+    if steps < 0:
+        raise ValueError(f"refine cannot take {steps} steps")
+    current = numbers.detach().clone().requires_grad_()
+    optimiser = torch.optim.Adam([current], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps), eta_min=rate / 10)
+    curve, best = [], numbers.detach().clone()
+    with torch.enable_grad():
+        for step in range(steps + 1):
+            value = loss(current, target)
+            curve.append(value.item())
+            if curve[-1] <= min(curve):
+                best = current.detach().clone()
+            if step < steps:
+                optimiser.zero_grad()
+                value.backward()
+                optimiser.step()
+                schedule.step()
+    return best, curve

@@ -1,0 +1,178 @@
+"""What a face fitted to a photograph has to answer for: the picture, 68 landmarks, and being likely.
+
+    L = w_photo L_photo + w_landmarks L_landmarks + w_id |α_id|² + w_exp |α_exp|² + w_tex |β|² + w_light …
+
+The picture is stitched into the photo, I_out = α I + (1 − α) I_in, so that only the face's own pixels can
+differ. The report averages the squared difference over ALL pixels. That has a flaw: stitched onto the photo
+itself, a pixel's error α² |I − I_in|² only ever falls when coverage falls, so the face's outline is pushed
+inward everywhere, and only the landmarks hold it. Divided by the covered area instead (`over="face"`), pixels
+that fit better than the mean draw the outline outward and others push it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from facet.coefficients.attention import skin_attention
+from facet.coefficients.person import GAMMA, SIGMA, Person
+from facet.face_model.compact import blended
+from facet.networks.layout import Coefficients, Layout
+from facet.rendering.soft import SoftImage
+
+OVER = ("face", "image")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms; 0 leaves a term out (and the picture is then not even made).
+
+    With landmarks of standard deviation 1 % of the crop, twice the negative logarithm of the posterior is 68
+    times the landmarks' term plus the squared coefficients: 1/68 beside a landmarks' weight of 1. The
+    defaults are a little above that, since a model of few modes is no exact truth.
+
+    Attributes:
+        photo: mean difference of the stitched picture and the photo (RGB in [0, 1]), squared or not.
+        landmarks: mean squared distance of the 68 landmarks, in hundredths of the crop's side.
+        identity, expression, texture: sum of squared coefficients, expressions in units of 0.3.
+        light: mean squared difference of the three colours' harmonics: light is nearly white.
+        vertices: mean weighted distance to true positions, hundredths of the crop's side; needs 3D labels.
+    """
+
+    photo: float = 20.0
+    landmarks: float = 1.0
+    identity: float = 0.02
+    expression: float = 0.04
+    texture: float = 0.02
+    light: float = 0.2
+    vertices: float = 0.0
+
+
+class CoefficientLoss(nn.Module):
+    """Of a batch of numbers, given photos and landmarks (and true positions, where labels are used).
+
+    Args:
+        person: makes the pictures; layout: reads the numbers.
+        image_size: S of the crop that landmarks and positions are in.
+        weights: of the terms.
+        squared: mean of squared colour differences (the report), or of their lengths (kinder to hair and
+            glasses).
+        over: "face" or "image", what the photo's term is averaged over, see above.
+        attention: weigh the photo's pixels by how much they look like this face's skin.
+        labels: map points for the term `vertices`, or None.
+    """
+
+    def __init__(
+        self,
+        person: Person,
+        layout: Layout,
+        image_size: int,
+        weights: Weights | None = None,
+        *,
+        squared: bool = True,
+        over: str = "face",
+        attention: bool = False,
+        labels: MapPoints | None = None,
+        sigma: float = SIGMA,
+        gamma: float = GAMMA,
+    ):
+        super().__init__()
+        if over not in OVER:
+            raise ValueError(f"over must be one of {', '.join(OVER)}, got {over!r}")
+        self.person, self.layout, self.image_size = person, layout, image_size
+        self.weights, self.labels = weights or Weights(), labels
+        self.squared, self.over, self.attention = squared, over, attention
+        self.sigma, self.gamma = sigma, gamma
+        if self.weights.vertices and labels is None:
+            raise ValueError("the term vertices needs labels")
+
+    def _apply(self, function, recurse=True):
+        """Moves the face model along with the module."""
+        probe = function(torch.zeros(1))
+        self.person = self.person.to(probe.device)
+        if self.labels is not None:
+            self.labels = self.labels.to(probe.device)
+        return super()._apply(function, recurse)
+
+    def forward(self, numbers: Tensor, target: dict[str, Tensor]) -> Tensor:
+        """Σ weight · term of :meth:`terms`."""
+        terms = self.terms(numbers, target)
+        return sum(getattr(self.weights, name) * value for name, value in terms.items())
+
+    def terms(self, numbers: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Each term without its weight; those of weight 0 are left out.
+
+        Args:
+            numbers: (B, total).
+            target: "photo" (B, 3, R, R) of the whole crop at any size R, "landmarks" (B, 68, 2) pixels of the
+                crop; for the term vertices "map" (B, 3, M, M) true positions, pixels of the crop.
+        """
+        w, found, of = self.weights, {}, self.layout.read(numbers.float())
+        if w.landmarks:
+            apart = self.person.landmarks(of, self.image_size)[..., :2] - target["landmarks"]
+            found["landmarks"] = (100 * apart / self.image_size).square().sum(2).mean()
+        if w.photo:
+            photo = target["photo"]
+            picture = self.person.picture(of, photo.shape[-1], sigma=self.sigma, gamma=self.gamma)
+            marks = target["landmarks"] if self.attention else None
+            found["photo"] = self.photo_error(picture, photo, marks).mean()
+        found["identity"] = of.identity.square().sum(1).mean()
+        start = sum(self.layout.sizes[:1])
+        found["expression"] = numbers[:, start : start + self.layout.expression].square().sum(1).mean()
+        found["texture"] = of.texture.square().sum(1).mean()
+        found["light"] = (of.light - of.light.mean(dim=2, keepdim=True)).square().mean()
+        if w.vertices:
+            found["vertices"] = self.labels.distance(self.person, of, target["map"], self.image_size)
+        return {name: value for name, value in found.items() if getattr(w, name)}
+
+    def photo_error(self, picture: SoftImage, photo: Tensor, landmarks: Tensor | None = None) -> Tensor:
+        """(B,) the photo's term of each face."""
+        apart = (picture.over(photo) - photo).square().mean(dim=1)  # (B, R, R), α² |I − I_in|²
+        if not self.squared:
+            apart = (apart + 1e-6).sqrt() - 1e-3
+        weight = torch.ones_like(apart)
+        if landmarks is not None:
+            weight = skin_attention(photo, landmarks * (photo.shape[-1] / self.image_size))
+        if self.over == "image":
+            return (weight * apart).mean(dim=(1, 2))
+        area = picture.alpha.square() if self.squared else picture.alpha
+        return (weight * apart).sum(dim=(1, 2)) / (weight * area).sum(dim=(1, 2)).clamp(min=1.0)
+
+
+@dataclass(frozen=True)
+class MapPoints:
+    """The face model at the texels of a small position map: where labels say what is true.
+
+    Attributes:
+        mean: (P, 3), identity: (K, P, 3), expression: (E, P, 3) at the texels and along the rim.
+        weight: (M, M) of the loss over UV.
+    """
+
+    mean: Tensor
+    identity: Tensor
+    expression: Tensor
+    weight: Tensor
+
+    @classmethod
+    def open(cls, sampler, weight: Tensor) -> MapPoints:
+        """From a `face_model.UVSampler` and `FaceModel.uv_weight` of its size."""
+
+        def rows(flat: Tensor) -> Tensor:
+            return flat.unflatten(-1, (3, -1)).transpose(-1, -2).contiguous()
+
+        return cls(rows(sampler.mean), rows(sampler.identity), rows(sampler.expression), weight)
+
+    def to(self, device) -> MapPoints:
+        return MapPoints(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+    def distance(self, person: Person, of: Coefficients, true: Tensor, size: int) -> Tensor:
+        """Weighted mean distance to true maps (B, 3, M, M) in hundredths of the crop's side."""
+        texels = self.weight.numel()
+        points = blended(self.mean, (of.identity, self.identity), (of.expression, self.expression))
+        placed = person.place(of, points, size)
+        low = placed[:, texels:, 2].amin(dim=1, keepdim=True)
+        placed = torch.cat((placed[:, :texels, :2], (placed[:, :texels, 2] - low)[..., None]), dim=2)
+        apart = (placed - true.flatten(2).mT).square().sum(2) + 1e-6
+        return 100 / size * (self.weight.flatten() * apart.sqrt()).sum(1).mean() / self.weight.sum()

@@ -1,0 +1,98 @@
+"""Scores of fitted coefficients: the usual errors of their vertices, and how well they explain the photo.
+
+Every fit is given the same landmarks, those of a detector: true places with Gaussian noise of a stated size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from facet.coefficients.batches import NOISE
+from facet.coefficients.fitting import fit_landmarks, refine
+from facet.coefficients.losses import CoefficientLoss
+from facet.coefficients.person import Person, full_vertices
+from facet.evaluation.protocol import evaluate
+from facet.evaluation.statistics import TIDY_COLUMNS
+from facet.networks.layout import Layout
+from facet.rendering import downsample
+
+BATCH = 10
+PHOTO = ("photo", "levels")  # measure: root mean squared colour difference on the face, of 255 levels
+
+
+def detected(samples: Sequence[dict], *, noise: float = NOISE, seed: int = 0) -> Tensor:
+    """(N, 68, 2) landmarks of samples as a detector finds them: noise is a share of the crop's side."""
+    true = torch.stack([sample["landmarks"][:, :2] for sample in samples])
+    generator = torch.Generator().manual_seed(seed)
+    size = samples[0]["images"].shape[-1]
+    return true + noise * size * torch.randn(true.shape, generator=generator)
+
+
+@torch.no_grad()
+def answers(network: nn.Module, images: Tensor) -> Tensor:
+    """(N, total) numbers of photos (N, 3, S, S), by a network in eval mode."""
+    device = next(network.parameters()).device
+    return torch.cat([network(some.to(device)).cpu() for some in images.split(BATCH)])
+
+
+def landmark_fit(person: Person, layout: Layout, landmarks: Tensor, size: int) -> Tensor:
+    """(N, total) the row `landmark-fit`: see `fit_landmarks`, with twice the landmarks' own noise."""
+    # the model itself is no exact truth: trusting landmarks fully, it bends to their noise
+    return fit_landmarks(person, layout, landmarks, size, noise=2 * NOISE)
+
+
+def refined(loss: CoefficientLoss, numbers: Tensor, targets: dict[str, Tensor], steps: int) -> Tensor:
+    """(N, total) numbers after `refine`, each face by itself, some at a time."""
+    parts = []
+    for start in range(0, len(numbers), BATCH):
+        some = slice(start, start + BATCH)
+        target = {name: value[some] for name, value in targets.items()}
+        parts.append(refine(loss, numbers[some], target, steps=steps)[0])
+    return torch.cat(parts)
+
+
+def targets_of(images: Tensor, landmarks: Tensor, size: int) -> dict[str, Tensor]:
+    """What a loss compares coefficients with, without 3D: photos of a size R, landmarks of the crop."""
+    return {"photo": downsample(images, images.shape[-1] // size), "landmarks": landmarks}
+
+
+def rows(
+    numbers: Tensor,
+    samples: Sequence[dict],
+    model,
+    loss: CoefficientLoss,
+    targets: dict[str, Tensor],
+    **about,
+) -> pd.DataFrame:
+    """Tidy rows of coefficients (N, total): those of `evaluate`, and PHOTO.
+
+    Args:
+        samples: of N photos; loss: reads the numbers; targets: see `targets_of`; about: of `evaluate`, such
+            as name, variant, test_set.
+    """
+    size = samples[0]["images"].shape[-1]
+    chunks = iter(numbers.split(16))
+
+    def vertices(images: Tensor) -> Tensor:
+        return full_vertices(model, loss.person, loss.layout.read(next(chunks)), size)
+
+    frame = evaluate(vertices, samples, model, batch=16, **about)
+    found = photo_differences(numbers, loss, targets["photo"])
+    first = frame.drop_duplicates("sample").sort_values("sample")
+    extra = first.assign(metric=PHOTO[0], normaliser=PHOTO[1], value=found.tolist())
+    return pd.concat((frame, extra), ignore_index=True)[[*TIDY_COLUMNS, "sample"]]
+
+
+@torch.no_grad()
+def photo_differences(numbers: Tensor, loss: CoefficientLoss, photos: Tensor) -> Tensor:
+    """(N,) root mean squared difference of stitched picture and photo over the face, in levels of 255."""
+    plain = CoefficientLoss(loss.person, loss.layout, loss.image_size)
+    found = []
+    for some, photo in zip(numbers.split(BATCH), photos.split(BATCH), strict=True):
+        picture = plain.person.picture(plain.layout.read(some), photo.shape[-1])
+        found.append(plain.photo_error(picture, photo))
+    return 255 * torch.cat(found).sqrt()

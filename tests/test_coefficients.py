@@ -1,0 +1,333 @@
+"""Coefficients: network and layout, the small face model, camera, losses, fitting, alignment."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from facet import networks
+from facet.coefficients import CoefficientLoss, Person, Weights, full_vertices
+from facet.coefficients.alignment import align, five_points, plane_similarity
+from facet.coefficients.attention import skin_attention
+from facet.coefficients.fitting import fit_landmarks, refine
+from facet.coefficients.losses import MapPoints
+from facet.face_model import compact, load, sampler
+from facet.face_model.decimate import decimate
+from facet.networks.coefficients import load_imagenet
+from facet.networks.layout import AMBIENT, Layout
+from facet.rendering import interpolate, rasterise
+from facet.synthetic.poses import Camera
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load()
+
+
+@pytest.fixture(scope="module")
+def person(model):
+    return Person.open(model, vertices=300)
+
+
+@pytest.fixture(scope="module")
+def layout(model):
+    return Layout(**compact.counts(model))
+
+
+def some(layout, generator, batch=2, *, pose=0.5):
+    """Numbers of plausible faces."""
+    numbers = 0.6 * torch.randn(batch, layout.total, generator=generator)
+    numbers[:, -33:-6] *= 0.3
+    numbers[:, -6:] *= pose / 0.6
+    return numbers
+
+
+# Network and layout
+
+
+def test_the_paper_s_network_has_resnet_50_s_layers():
+    """25,557,032 parameters with its 1000 classes (He et al. 2016, as torchvision counts them)."""
+    network = networks.build("coefficients", image_size=224, width=1.0)
+    assert network.layout.total == 257
+    assert networks.parameters(network) == 25_557_032 - (2048 * 1000 + 1000) + (2048 * 257 + 257)
+    assert networks.macs(network) == 4_089_184_256 - 2048 * 1000 + 2048 * 257
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in network.modules())
+    assert convolutions + 1 == 50 + 4  # four shortcuts are convolutions too
+    small = networks.build("coefficients", image_size=224, width=1.0, backbone="resnet18")
+    assert networks.parameters(small) == 11_689_512 - (512 * 1000 + 1000) + (512 * 257 + 257)
+
+
+def test_the_first_answer_is_the_mean_face():
+    network = networks.build("coefficients", image_size=64, width=0.25, identity=4, expression=5, texture=6)
+    answer = network(torch.rand(2, 3, 64, 64))
+    assert answer.shape == (2, 4 + 5 + 6 + 27 + 3 + 3)
+    assert torch.equal(answer, torch.zeros_like(answer))
+
+
+def test_dropout_only_while_training():
+    network = networks.build("coefficients", image_size=64, width=0.25, dropout=0.5)
+    nn.init.normal_(network.decoder[-1].weight)
+    images = torch.rand(2, 3, 64, 64)
+    network.eval()
+    assert torch.equal(network(images), network(images))
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    assert not torch.equal(network(images), network(images))
+
+
+def test_imagenet_weights_find_their_layers(tmp_path):
+    """A file in torchvision's order of layers, at a width of 1, is copied; any other is refused."""
+    source = networks.build("coefficients", image_size=64, backbone="resnet18", seed=5)
+    saved = {f"layer.{n}": v for n, v in source.encoder.state_dict().items()}
+    torch.save({**saved, "fc.weight": torch.zeros(1000, 512)}, tmp_path / "resnet18.pth")
+    network = networks.build("coefficients", image_size=64, backbone="resnet18")
+    load_imagenet(network, tmp_path / "resnet18.pth")
+    for name, value in network.encoder.state_dict().items():
+        assert torch.equal(value, source.encoder.state_dict()[name])
+    narrow = networks.build("coefficients", image_size=64, backbone="resnet18", width=0.5)
+    with pytest.raises(ValueError, match="at width 1 is wanted"):
+        load_imagenet(narrow, tmp_path / "resnet18.pth")
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        load_imagenet(network, tmp_path / "none.pth")
+
+
+def test_layout_reads_and_writes(generator):
+    layout = Layout(7, 52, 5)
+    numbers = torch.randn(3, layout.total, generator=generator)
+    assert (layout.write(layout.read(numbers)) - numbers).abs().max() < 1e-6
+    plain = layout.read(torch.zeros(1, layout.total))
+    assert float(plain.light[0, 0, 1]) == pytest.approx(AMBIENT)
+    numbers = torch.zeros(1, layout.total)
+    numbers[0, 7 + 52 + 5 + 9] = 1  # the first of green's nine
+    assert layout.read(numbers).light[0, 0].argmax() == 1
+    with pytest.raises(ValueError, match="97 numbers a face are expected"):
+        layout.read(torch.zeros(2, 96))
+
+
+# The small face model
+
+
+def test_decimated_face_is_a_disk_of_the_same_surface(model):
+    kept = decimate(model, 300)
+    triangles, points = kept.triangles, model.mean[kept.vertices]
+    assert len(kept.vertices) == 300
+    assert torch.equal(kept.vertices[kept.landmarks], model.landmarks)
+    edges = torch.cat([triangles[:, [k, (k + 1) % 3]] for k in range(3)])
+    assert len(edges.unique(dim=0)) == len(edges)  # every directed edge once: a manifold, wound alike
+    undirected = len(edges.sort(dim=1).values.unique(dim=0))
+    assert len(points) - undirected + len(triangles) == 1
+    a, b, c = (model.mean[model.triangles[:, k]] for k in range(3))
+    whole = torch.linalg.cross(b - a, c - a).sum(0)
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    ours = torch.linalg.cross(b - a, c - a).sum(0)  # the area that the disk shows, by direction
+    assert (ours - whole).norm() < 0.05 * whole.norm()
+    assert set(kept.part.unique().tolist()) == {0, 1, 2}
+    with pytest.raises(ValueError, match="a decimated face has 200 to"):
+        decimate(model, 50)
+
+
+def test_small_model_is_the_face_model_at_its_vertices(model, person, layout, generator):
+    of = layout.read(some(layout, generator))
+    whole = model.blend(of.identity, of.expression)
+    assert (person.shape(of) - whole[:, person.face.vertices]).abs().max() < 1e-2
+
+
+def test_counts_hold_the_variance_they_claim(model):
+    counts = compact.counts(model, 0.99)
+    share = model.share
+    assert share[: counts["identity"]].sum() >= 0.99 > share[: counts["identity"] - 1].sum()
+    assert counts["expression"] == 52
+
+
+# Camera, light, picture
+
+
+def test_camera_is_the_pinhole_of_the_synthetic_people(model, person, layout, generator):
+    """The same projection as `Camera` with the crop's optical axis; the mean face fills the crop."""
+    of = layout.read(some(layout, generator))
+    points = person.shape(of)
+    turned = points @ torch.linalg.inv(torch.eye(3)) @ _turn(of).mT
+    scale = person.fill * (SIZE - 1)
+    far = 1500.0 - of.translation[:, 2]
+    centre = (of.translation - person.middle)[:, :2] * torch.tensor([1.0, -1.0])
+    near = (scale * 1500.0 / far)[:, None]
+    placed = person.place(of, points, SIZE)
+    camera = Camera(near[:, 0], (SIZE - 1) / 2 + near * centre, far, None)
+    # the synthetic camera looks along its own axis; ours along the crop's: they agree near that axis
+    straight, _ = camera.project(turned)
+    assert (placed[..., 2] - straight[..., 2]).abs().max() < 1e-3
+    axis = (placed[..., :2] - (SIZE - 1) / 2).norm(dim=2) < 4
+    assert (placed - straight)[axis].norm(dim=1).max() < 0.35
+    mean = full_vertices(model, person, layout.read(torch.zeros(1, layout.total)), SIZE)[0]
+    box = mean[model.landmarks, :2]
+    size = (box.amax(0) - box.amin(0)).mean()
+    assert float(size) == pytest.approx(SIZE / 1.5, rel=0.03)
+
+
+def _turn(of):
+    from facet.geometry import rotation_matrix
+
+    return rotation_matrix(*of.angles.unbind(1))
+
+
+def test_uniform_light_shows_the_albedo(person, layout, generator):
+    of = layout.read(some(layout, generator))
+    light = torch.zeros(2, 9, 3)
+    light[:, 0] = math.sqrt(4 * math.pi)
+    shape = person.shape(of)
+    of = of._replace(light=light)
+    assert (person.colours(of, shape) - person.colours(of, shape, "albedo")).abs().max() < 1e-5
+    with pytest.raises(ValueError, match="show must be one of"):
+        person.colours(of, shape, "bones")
+
+
+def test_picture_tends_to_the_hard_one(person, layout, generator):
+    of = layout.read(some(layout, generator))
+    soft = person.picture(of, SIZE, sigma=1e-7, gamma=1e-3)
+    shape = person.shape(of)
+    placed = person.place(of, shape, SIZE)
+    hard = rasterise(placed, person.face.shown, SIZE)
+    wanted = interpolate(hard, person.face.shown, person.colours(of, shape))
+    same = (soft.alpha > 0.999) == hard.mask
+    assert same.float().mean() > 0.999
+    assert (soft.colour - wanted)[hard.mask & same].abs().quantile(0.99) < 1e-3
+
+
+def test_gradients_of_pose_light_and_shape_by_finite_differences(person, layout):
+    """Central differences of the stitched loss in double precision, for every kind of number."""
+    generator = torch.Generator().manual_seed(2)
+    exact = person.to(torch.float64)
+    loss = CoefficientLoss(exact, layout, SIZE, sigma=0.5, gamma=2.0)
+    numbers = some(layout, generator, 1).double()
+    photo = torch.rand(1, 3, 24, 24, generator=generator, dtype=torch.float64)
+
+    def value(x):
+        return loss.photo_error(exact.picture(layout.read(x), 24, sigma=0.5, gamma=2.0), photo).sum()
+
+    numbers.requires_grad_()
+    gradient = torch.autograd.grad(value(numbers), numbers)[0][0]
+    ends = torch.tensor(layout.sizes).cumsum(0)
+    with torch.no_grad():
+        for end, size in zip(ends.tolist(), layout.sizes, strict=True):
+            direction = torch.zeros_like(numbers)
+            direction[0, end - size : end] = gradient[end - size : end].sign()
+            step = 1e-6
+            change = (value(numbers + step * direction) - value(numbers - step * direction)) / (2 * step)
+            assert float(change) == pytest.approx(float(gradient @ direction[0]), rel=1e-3)
+
+
+# Losses
+
+
+def test_terms_without_weight_are_not_computed_and_labels_are_asked_for(person, layout):
+    loss = CoefficientLoss(person, layout, SIZE, Weights(photo=0.0))
+    numbers = torch.zeros(2, layout.total)
+    marks = person.landmarks(layout.read(numbers), SIZE)[..., :2]
+    terms = loss.terms(numbers, {"landmarks": marks})  # no photo needed
+    assert "photo" not in terms
+    assert "vertices" not in terms
+    assert float(terms["landmarks"]) < 1e-8
+    assert float(loss(numbers, {"landmarks": marks + SIZE / 100})) == pytest.approx(2.0, rel=1e-3)
+    with pytest.raises(ValueError, match="needs labels"):
+        CoefficientLoss(person, layout, SIZE, Weights(vertices=1.0))
+
+
+def test_the_photo_s_term_is_zero_for_its_own_picture(person, layout, generator):
+    numbers = some(layout, generator)
+    photo = person.picture(layout.read(numbers), SIZE).over(torch.full((2, 3, SIZE, SIZE), 0.5))
+    for options in ({}, {"squared": False}, {"over": "image"}, {"attention": True}):
+        loss = CoefficientLoss(person, layout, SIZE, **options)
+        target = {"photo": photo, "landmarks": person.landmarks(layout.read(numbers), SIZE)[..., :2]}
+        right, wrong = loss.terms(numbers, target), loss.terms(numbers * 0.5, target)
+        assert float(right["photo"]) < 0.4 * float(wrong["photo"])  # the rim is mixed with what is behind
+
+
+def test_averaged_over_the_image_a_stitched_face_only_wants_to_shrink(person, layout):
+    """Every pixel's error falls with its coverage; over the face, pixels that fit draw the outline out."""
+    from facet.rendering.soft import SoftImage
+
+    colour = torch.full((1, 4, 4, 3), 0.5)
+    photo = torch.full((1, 3, 4, 4), 0.55)
+    photo[:, :, :2] = 0.9
+    slopes = {}
+    for over in ("image", "face"):
+        alpha = torch.full((1, 4, 4), 0.8, requires_grad=True)
+        loss = CoefficientLoss(person, layout, SIZE, over=over)
+        value = loss.photo_error(SoftImage(colour, alpha), photo).sum()
+        slopes[over] = torch.autograd.grad(value, alpha)[0]
+    assert (slopes["image"] > 0).all()
+    assert (slopes["face"][0, :2] > 0).all()
+    assert (slopes["face"][0, 2:] < 0).all()
+
+
+def test_labels_are_exact_at_the_truth(model, person, layout, generator):
+    maps = sampler(model, 16)
+    numbers = some(layout, generator)
+    of = layout.read(numbers)
+    points = MapPoints.open(maps, model.uv_weight(16))
+    placed = person.place(of, maps.points(of.identity, of.expression).mT, SIZE)
+    true = maps.as_map(placed.mT)
+    assert float(points.distance(person, of, true, SIZE)) < 0.2  # 100 · sqrt(1e-6) / 64
+    moved = true + torch.tensor([0.64, 0, 0]).view(1, 3, 1, 1)
+    assert float(points.distance(person, of, moved, SIZE)) == pytest.approx(1.0, rel=1e-2)
+
+
+def test_attention_looks_at_skin_of_any_tone():
+    marks = torch.rand(68, 2, generator=torch.Generator().manual_seed(1)) * 10 + 11
+    for tone in ((0.9, 0.75, 0.65), (0.25, 0.16, 0.11)):
+        photo = torch.tensor(tone)[None, :, None, None].expand(1, 3, 32, 32).clone()
+        photo[:, :, :6] = torch.tensor((0.1, 0.3, 0.7))[:, None, None]
+        found = skin_attention(photo, marks[None])[0]
+        assert found[8:].min() > 0.99
+        assert found[:6].max() < 0.05
+
+
+# Fitting and alignment
+
+
+def test_landmarks_alone_recover_the_pose_and_much_of_the_face(person, layout):
+    generator = torch.Generator().manual_seed(4)
+    true = some(layout, generator, 3, pose=0.4)
+    marks = person.landmarks(layout.read(true), SIZE)[..., :2]
+    numbers = fit_landmarks(person, layout, marks, SIZE, noise=1e-3)
+    found = person.landmarks(layout.read(numbers), SIZE)[..., :2]
+    assert (found - marks).norm(dim=2).max() < 0.25
+    assert (layout.read(numbers).angles - layout.read(true).angles).abs().max() < 6
+    careful = fit_landmarks(person, layout, marks, SIZE, noise=0.05)
+    assert careful[:, :46].norm() < numbers[:, :46].norm()
+    assert torch.equal(numbers[:, -33:-6], torch.zeros_like(numbers[:, -33:-6]))
+
+
+def test_refinement_explains_the_photo_and_finds_light(person, layout):
+    generator = torch.Generator().manual_seed(5)
+    true = some(layout, generator, 2, pose=0.2)
+    of = layout.read(true)
+    photo = person.picture(of, 32).over(torch.full((2, 3, 32, 32), 0.3))
+    target = {"photo": photo, "landmarks": person.landmarks(of, SIZE)[..., :2]}
+    loss = CoefficientLoss(person, layout, SIZE)
+    start = torch.zeros_like(true)
+    numbers, curve = refine(loss, start, target, steps=15, rate=0.1)
+    assert len(curve) == 16
+    assert float(loss(numbers, target)) == pytest.approx(min(curve), rel=1e-4)
+    assert min(curve) < 0.35 * curve[0]
+    assert torch.equal(refine(loss, start, target, steps=0)[0], start)
+    with pytest.raises(ValueError, match="-1 steps"):
+        refine(loss, start, target, steps=-1)
+
+
+def test_five_points_bring_a_turned_face_upright(person, layout, generator):
+    standard = person.landmarks(layout.read(torch.zeros(1, layout.total)), SIZE)[0, :, :2]
+    angle = 0.5
+    turn = 1.7 * torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    moved = (standard @ turn.mT + torch.tensor([30.0, -8.0]))[None]
+    matrix = align(moved, standard)
+    assert (moved @ matrix[:, :, :2].mT + matrix[:, None, :, 2] - standard).abs().max() < 1e-3
+    assert five_points(standard).shape == (5, 2)
+    assert five_points(standard)[0, 0] < five_points(standard)[1, 0]  # the subject's right eye is on the left
+    with pytest.raises(ValueError, match="coincide"):
+        plane_similarity(torch.zeros(1, 5, 2), torch.ones(1, 5, 2))
