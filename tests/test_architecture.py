@@ -20,7 +20,7 @@ LAYERS = (
     "synthetic photos",
     "networks",
     "training",
-    "reconstruction",
+    "reconstruction rotation",
     "evaluation",
     "studies",
     "pictures portraits figures viewers sheets people_sheets sliders",
