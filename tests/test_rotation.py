@@ -77,7 +77,7 @@ def test_a_shape_outside_of_the_model_is_kept_on_the_face(model, completion, gen
     nose = (before[0] - middle).norm(dim=1).argmin()
     assert moved[nose, 2] > 2.0
     back = before[0, :, 2] < before[0, :, 2].median() - 10
-    assert moved[back].norm(dim=1).mean() < 0.5
+    assert moved[back].norm(dim=1).mean() < 1.0
 
 
 def test_noise_of_the_map_is_smoothed(model, completion, generator):

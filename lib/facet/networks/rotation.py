@@ -8,6 +8,8 @@ is added to the view, so an untrained generator gives the view back.
 Discriminators judge patches of the view and the picture together, at two sizes (Wang et al. 2018).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -63,9 +65,7 @@ class AdaptiveBlock(nn.Module):
         return same + x
 
 
-@register(
-    "rotation", title="Rotation", views=1, source="synthetic-rotation thesis", output="image"
-)
+@register("rotation", title="Rotation", views=1, source="synthetic-rotation thesis", output="image")
 class Generator(nn.Module):
     """A filled view and its guide -> the view as a picture.
 
@@ -92,16 +92,16 @@ class Generator(nn.Module):
         nn.init.zeros_(self.end[-1].bias)
 
     def forward(self, view: Tensor, guide: Tensor | None = None) -> Tensor:
-        """(B, 3, S, S) view in [0, 1], guide (B, 3, S, S) or None (all of it seen) -> (B, 3, S, S)."""
+        """(B, 3, S, S) view in [0, 1], guide (B, 3, S, S) or None (all of it seen) -> (B, 3, S, S); any S."""
         guide = torch.ones_like(view) if guide is None else guide
         told = torch.cat((2 * view - 1, guide), dim=1)
-        side = view.shape[-1] // 32
-        x = self.start(F.adaptive_avg_pool2d(told, side))
-        for number, block in enumerate(self.blocks):
-            if number:
-                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = block(x, F.adaptive_avg_pool2d(told, side * 2**number))
-        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        side, steps = view.shape[-1], len(self.blocks)
+        sides = [math.ceil(side / 2 ** (steps - number)) for number in range(steps)]  # S/32 ... S/2
+        x = self.start(F.adaptive_avg_pool2d(told, sides[0]))
+        for block, size in zip(self.blocks, sides, strict=True):
+            x = F.interpolate(x, size=(size, size), mode="nearest")
+            x = block(x, F.adaptive_avg_pool2d(told, size))
+        x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
         return view + self.end(torch.cat((x, told), dim=1))
 
 

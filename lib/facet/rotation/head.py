@@ -19,7 +19,7 @@ from facet.geometry import image_flip as flip_of
 
 # Every so many vertices of the patch are fitted to; 33,553 are far more than 152 numbers need.
 STRIDE = 17
-# Standard deviations: of what a reconstruction gets wrong at a vertex (mm; large, since neighbours err alike),
+# Standard deviations: of what a reconstruction gets wrong at a vertex (mm; large: neighbours err alike),
 # of the modes (by definition) and of the expressions (in full strengths).
 ERROR, IDENTITY, EXPRESSION = 12.0, 1.0, 0.25
 ROUNDS = 2  # of fitting the pose and the shape in turn

@@ -61,7 +61,7 @@ class Rotator(nn.Module):
         fit: photos (B, 3, S, S) → vertices (B, V, 3) of the face patch in their pixels (`fits.fit`).
         completion: from the patch to the head.
         generator: repairs a filled view (`networks` "rotation"), or None: the filled view is the result.
-        to, level: of `second_pose`, for `forward`.
+        goal, level: of `second_pose` (`to` there), for `forward`.
         crop: True crops a view by its own landmarks; False keeps scale and place of the photo.
     """
 
@@ -77,13 +77,13 @@ class Rotator(nn.Module):
     ):
         super().__init__()
         self.fit, self.completion, self.generator = fit, completion, generator
-        self.to, self.level, self.crop = to, level, crop
+        self.goal, self.level, self.crop = to, level, crop
 
     @torch.no_grad()
     def forward(self, photos: Tensor) -> Tensor:
         """(B, 3, S, S) photos → (B, 3, S, S) the views that `second_pose` chooses."""
         heads = self.heads(photos)
-        return self.view(photos, heads, second_pose(heads.pose(), to=self.to, level=self.level)).image
+        return self.view(photos, heads, second_pose(heads.pose(), to=self.goal, level=self.level)).image
 
     @torch.no_grad()
     def heads(self, photos: Tensor) -> Heads:
