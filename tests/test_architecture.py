@@ -23,7 +23,7 @@ LAYERS = (
     "reconstruction rotation",
     "evaluation",
     "studies",
-    "pictures portraits figures viewers sheets people_sheets sliders",
+    "pictures portraits figures viewers sheets people_sheets rotation_sheets sliders",
     "report jobs notebooks page readme execute",
     "cli",
 )

@@ -125,7 +125,7 @@ class OnePass(nn.Module):
             turned = 4 * (coarse.detach() - 0.5)
         told = [features, turned]
         if self.lift:
-            seen = lift(pyramid[1:3], coarse.detach())
+            seen = lift(pyramid[1:3], coarse.detach(), images.shape[-1])
             told.append(torch.cat((seen, facing(coarse.detach())), dim=1))
             if self.mirror:
                 told += [told[-1].flip(3), turned.flip(3) * turned.new_tensor([-1.0, 1, 1]).view(1, 3, 1, 1)]
@@ -136,13 +136,11 @@ class OnePass(nn.Module):
         return Told(up + correction, coarse, torch.sigmoid(self.colours(features)))
 
 
-def lift(features: list[Tensor], coarse: Tensor) -> Tensor:
-    """(B, ΣC, s, s) image features (B, C, ·, ·) read where a position map (B, 3, s, s) in [0, 1] lies."""
+def lift(features: list[Tensor], coarse: Tensor, image_size: int) -> Tensor:
+    """Image features (B, C, ·, ·) read where a position map (B, 3, s, s) in [0, 1] lies: (B, ΣC, s, s)."""
     place = SPAN * coarse[:, :2].permute(0, 2, 3, 1) - MARGIN  # share of the photo's side, pixel 0 at 0
-    parts = []
-    for part in features:
-        grid = 2 * place + (1 / part.shape[-1] - 1)
-        parts.append(F.grid_sample(part, grid, padding_mode="border", align_corners=False))
+    grid = 2 * place + (1 / image_size - 1)  # -1 and 1 are the photo's edges, half a pixel off
+    parts = [F.grid_sample(x, grid, padding_mode="border", align_corners=False) for x in features]
     return torch.cat(parts, dim=1)
 
 
