@@ -177,7 +177,7 @@ def test_recolouring_undoes_an_exposure_and_leaves_the_unseen_alone(people, rota
     view = finish(gatherer, gatherer(placed, SIZE), heads.pose(), placed)
     dim = 0.6 * photos + torch.tensor([0.1, 0.05, 0.0]).view(1, 3, 1, 1)
     seen = (view.render.seen > 0.99).expand(-1, 3, -1, -1)
-    assert (dim - photos).abs()[seen].mean() > 0.05
+    assert (dim - photos).abs()[seen].mean() > 0.04
     assert (recoloured(dim, view) - photos).abs()[seen].mean() < 0.03
     view.render.seen.zero_()
     assert torch.equal(recoloured(dim, view), dim)

@@ -37,7 +37,8 @@ def there_and_back(
     there = finish(first, away, pose, placed)
     second = Gatherer(fill(away), placed, triangles, mirror=mirror, shown=away.seen)
     again = second(home, size)
-    second.photos, second.outline = photos, first.outline  # the background is the photo's own
+    # The background is the photo's own, but what either head hides of it is lost, hair around them too.
+    second.photos, second.outline = photos, torch.maximum(first.outline, away.head)
     return there, finish(second, again, heads.pose(), home)
 
 

@@ -25,9 +25,9 @@ from facet.training.settings import Settings
 class Shares:
     """Factors of the generator's losses; 0 leaves one out."""
 
-    adversarial: float = 1.0
-    features: float = 10.0
-    reconstruction: float = 20.0
+    adversarial: float = 0.5
+    features: float = 5.0
+    reconstruction: float = 50.0
     perceptual: float = 0.0
 
 
