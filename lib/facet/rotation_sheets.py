@@ -13,7 +13,7 @@ from facet.face_model import FaceModel
 from facet.networks import to_pixels
 from facet.pictures import overlay_mesh, render_mesh
 from facet.reconstruction import photos as package
-from facet.rotation import Gatherer, Rotator, given_pose
+from facet.rotation import Rotator, given_pose
 from facet.rotation.pairs import there_and_back
 
 HOLE = torch.tensor([1.0, 0.0, 1.0]).view(3, 1, 1)  # no skin has this colour
@@ -22,7 +22,7 @@ YAWS = (-90.0, -60.0, -30.0, 0.0, 30.0, 60.0, 90.0)
 
 def with_holes(image: Tensor, seen: Tensor, head: Tensor) -> Tensor:
     """(3, S, S) gathered colours, holes of the head magenta, white beside it."""
-    return head * (seen * image + (1 - seen) * HOLE) + (1 - head)
+    return head * (seen * image + (1 - seen) * HOLE.to(image)) + (1 - head)
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def stage_sheet(rotator: Rotator, photos: Tensor, yaws: Sequence[float], *, size
     """
     heads = rotator.heads(photos)
     view = rotator.view(photos, heads, given_pose(heads.pose(), torch.tensor(yaws)))
-    triangles, placed = rotator.completion.triangles, heads.in_photo()
+    triangles, placed = rotator.completion.triangles.cpu(), heads.in_photo().cpu()
     shown = []
     for i, photo in enumerate(photos):
         shown += [photo, overlay_mesh(photo, placed[i], triangles)]
@@ -110,18 +110,3 @@ def package_photos(size: int) -> tuple[Tensor, list[str]]:
     if not crops:
         return torch.zeros(0, 3, size, size), []
     return torch.cat(crops), [photo.name for photo in found]
-
-
-@torch.no_grad()
-def seen_share(rotator: Rotator, photos: Tensor, yaws: Sequence[float]) -> Tensor:
-    """(N, K) share of the head in each turned view that the photos show."""
-    heads = rotator.heads(photos)
-    triangles, size = rotator.completion.triangles, photos.shape[-1]
-    gatherer = Gatherer(photos, heads.in_photo(), triangles)
-    from facet.rotation.rotator import place
-
-    shares = []
-    for yaw in yaws:
-        found = gatherer(place(heads, given_pose(heads.pose(), float(yaw)), size), size)
-        shares.append(found.seen.sum(dim=(1, 2, 3)) / found.head.sum(dim=(1, 2, 3)))
-    return torch.stack(shares, dim=1)

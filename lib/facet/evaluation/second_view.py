@@ -68,7 +68,7 @@ def rotated_store(test_set: TestSet, rotator: Rotator, about: dict[str, object],
 
     def make(rows: Tensor) -> Tensor:
         photos = [test_set.pictures.picture(row // views, row % views) for row in rows.tolist()]
-        photos = torch.stack([torch.from_numpy(p.copy()) for p in photos]).float() / 255
+        photos = torch.stack([torch.from_numpy(p.copy()) for p in photos]).to(rotator.device) / 255
         heads = rotator.heads(photos)
         return rotator.view(photos, heads, second_pose(heads.pose(), to=to)).image
 
@@ -85,31 +85,28 @@ def view_quality(
     The photo's colours are brought to the view's first, channel by channel (each photo has its own exposure).
 
     Args:
-        rotators: name → rotator.
+        rotators: name → rotator; they differ in the generator alone, the fit is the first one's.
         turns: (from yaw, to yaw), Florence yaws.
 
     Returns:
         Columns rotator, identity, from, to, turn (degrees), seen (share of the head that the photo shows),
         psnr (dB) and ssim on the head; a row a person, turn and rotator.
     """
-    rows = []
+    plain, rows = next(iter(rotators.values())), []
     for number in range(len(test_set.pictures)):
         people = test_set.person(number)
         for start, end in turns:
             source, target = (people[view_number(yaw, 0.0)] for yaw in (start, end))
-            photo = source["images"][None]
+            photo = source["images"][None].to(plain.device)
             about = {"identity": source["identity"], "from": start, "to": end, "turn": abs(end - start)}
+            drawn = true_pair(photo, plain.heads(photo), plain.completion, target["vertices"][None].to(photo))
+            answer, head = recoloured(target["images"][None].to(photo), drawn), drawn.render.head
+            about["seen"] = float(drawn.render.seen.sum() / head.sum())
             for name, rotator in rotators.items():
-                heads = rotator.heads(photo)
-                view = true_pair(photo, heads, rotator.completion, target["vertices"][None].to(photo))
-                answer = recoloured(target["images"][None], view)
-                if rotator.generator is not None:
-                    view = repaired(view, rotator.generator)
-                head = view.render.head
+                view = drawn if rotator.generator is None else repaired(drawn, rotator.generator)
                 quality = {"psnr": psnr(view.image, answer, head), "ssim": ssim(view.image, answer, head)}
                 quality = {measure: float(value[0]) for measure, value in quality.items()}
-                seen = float(view.render.seen.sum() / head.sum())
-                rows.append({"rotator": name, **about, "seen": seen, **quality})
+                rows.append({"rotator": name, **about, **quality})
     return pd.DataFrame(rows)
 
 

@@ -36,9 +36,11 @@ def lesson_store(
     if kind not in KINDS:
         raise ValueError(f"lessons are {' or '.join(KINDS)}, not {kind!r}")
 
+    face = rotator.completion.face.to("cpu")
+
     def make(people: Tensor) -> Tensor:
         first = photo_views(people)
-        photos = crops(pictures, people, first)
+        photos = crops(pictures, people, first).to(rotator.device)
         heads = rotator.heads(photos)
         if kind == "back":
             generator = torch.Generator().manual_seed(int(people[0]))
@@ -46,9 +48,9 @@ def lesson_store(
         else:
             second = true_views(people)
             rows = pictures.views.rows(pictures.view_rows(people, second))
-            truth = truth_vertices(rotator.completion.face, pictures.subjects, rows)
+            truth = truth_vertices(face, pictures.subjects, rows)
             view = true_pair(photos, heads, rotator.completion, truth)
-            answer = recoloured(crops(pictures, people, second), view)
+            answer = recoloured(crops(pictures, people, second).to(photos), view)
         return torch.cat((view.filled, view.guide(), answer), dim=1)
 
     about = {"lessons": kind, "people": pictures.description.key, **about}

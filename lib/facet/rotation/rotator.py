@@ -79,6 +79,11 @@ class Rotator(nn.Module):
         self.fit, self.completion, self.generator = fit, completion, generator
         self.goal, self.level, self.crop = to, level, crop
 
+    @property
+    def device(self) -> torch.device:
+        """Where heads are made, and where photos have to be."""
+        return self.completion.triangles.device
+
     @torch.no_grad()
     def forward(self, photos: Tensor) -> Tensor:
         """(B, 3, S, S) photos → (B, 3, S, S) the views that `second_pose` chooses."""

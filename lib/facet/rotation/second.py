@@ -69,7 +69,7 @@ def view_store(pictures: Pictures, rotator: Rotator, kind: str, about: dict[str,
 
     def make(people: Tensor) -> Tensor:
         shown = photo_views(people) if kind in ANGLES else true_views(people)
-        photos = crops(pictures, people, shown)
+        photos = crops(pictures, people, shown).to(rotator.device)
         heads = rotator.heads(photos)
         pose = second_pose(heads.pose(), to=ANGLES.get(kind, 0.0))
         return rotator.view(photos, heads, pose, size=size, shift=shift).image
