@@ -20,8 +20,10 @@ from facet.rotation import (
     second_pose,
 )
 from facet.rotation.gather import FACING, GRAZING
+from facet.rotation.head import flattened, project
 from facet.rotation.pairs import there_and_back, true_pair
 from facet.rotation.rotator import background, fill, place
+from facet.synthetic.poses import Camera
 
 SIZE = 64
 
@@ -62,7 +64,7 @@ def test_a_head_is_completed_from_its_face(model, completion, generator):
     turn = image_flip(faces) @ found.placement.rotation @ rotation_matrix(yaw, pitch, roll).mT
     off = torch.rad2deg(((turn.diagonal(dim1=1, dim2=2).sum(dim=1) - 1) / 2).clamp(max=1).acos())
     assert off.max() < 6.0  # what of a person is pose and what is shape is not told by one face
-    marks = found.placement.apply(found.landmarks)
+    marks = project(found.landmarks, found.placement, found.nearness)
     torch.testing.assert_close(marks, faces[:, model.landmarks], atol=1e-3, rtol=0)
 
 
@@ -86,6 +88,28 @@ def test_noise_of_the_map_is_smoothed(model, completion, generator):
     on = completion.on_patch
     error = (completion(noisy).in_photo() - heads)[:, on].norm(dim=2).mean()
     assert error < 0.3  # the noise's own length is 0.8
+
+
+def test_the_cameras_distance_is_found(model, completion, generator):
+    """Near and far cameras are told apart; with the right one the sides of the head lie where they are."""
+    alpha_id = 0.8 * torch.randn(6, model.identity_modes, generator=generator)
+    face, head = model.blend_both(alpha_id)
+    yaw = torch.tensor([0.0, 20.0, -50.0] * 2)
+    distance = torch.tensor([400.0] * 3 + [torch.inf] * 3)
+    centre = torch.full((6, 2), (SIZE - 1) / 2)
+    camera = Camera(torch.full((6,), 0.28), centre, distance)
+    turn = rotation_matrix(yaw, torch.zeros(6), torch.zeros(6))
+    faces, heads = (camera.project(x @ turn.mT)[0] for x in (face, head))
+    found = completion(faces)
+    assert (found.nearness[:3] - 1 / 400).abs().max() < 5e-4
+    assert found.nearness[3:].max() < 5e-4
+    shown = completion.triangles.unique()
+    error = (found.in_photo() - heads)[:, shown].norm(dim=2) / 0.28  # mm
+    assert error.mean() < 4.0
+    flat = found.placement.apply(found.points)
+    assert (flat - heads)[:3, shown].norm(dim=2).mean() > 2.5 * 0.28 * error[:3].mean()
+    back = flattened(found.in_photo(), found.placement, found.nearness)
+    torch.testing.assert_close(back, flat, atol=1e-3, rtol=0)
 
 
 def test_mirror_partners_lie_opposite(model, completion):
@@ -272,7 +296,7 @@ def test_the_rotator_turns_places_and_colours(model, completion, scene):
     view = rotator.view(photos, found, wanted)
     assert torch.equal(rotator(photos), view.image)
     again = similarity(found.points, view.placed, reflect=True)
-    torch.testing.assert_close(torch.stack(again.head_pose(), dim=1), wanted, atol=0.05, rtol=0)
+    torch.testing.assert_close(torch.stack(again.head_pose(), dim=1), wanted, atol=0.5, rtol=0)
     clear = (view.render.seen > 0.99).expand(-1, 3, -1, -1)
     assert clear.float().mean() > 0.1
     expected = picture(view.placed)
@@ -289,9 +313,9 @@ def test_scale_and_place_of_the_photo_can_be_kept(completion, scene):
     found = completion(faces)
     placed = place(found, given_pose(found.pose(), 60.0), SIZE, crop=False)
     again = similarity(found.points, placed, reflect=True)
-    torch.testing.assert_close(again.scale, found.placement.scale)
+    torch.testing.assert_close(again.scale, found.placement.scale, atol=0, rtol=1e-2)
     before, after = crop_box(found.placement.apply(found.landmarks)), crop_box(again.apply(found.landmarks))
-    torch.testing.assert_close(before.centre, after.centre, atol=0.02, rtol=0)
+    torch.testing.assert_close(before.centre, after.centre, atol=0.3, rtol=0)
 
 
 def test_a_window_around_the_crop_shows_the_same_crop(completion, scene):
@@ -341,7 +365,7 @@ def test_a_true_pair_lies_on_the_other_photo(model, completion, scene):
     there = place(found, pose, SIZE)
     truth = similarity(found.points, there, reflect=True).apply(found.placement.inverse().apply(faces))
     view = true_pair(picture(heads), found, completion, truth)
-    torch.testing.assert_close(view.placed, there, atol=0.2, rtol=0)
+    assert (view.placed - there).norm(dim=2).mean() < 0.3
     clear = (view.render.seen > 0.9).expand(-1, 3, -1, -1)
     assert (view.image - picture(there))[clear].abs().mean() < 0.02
 

@@ -297,7 +297,11 @@ def test_the_pipeline_comes_from_weights_of_one_profile(tmp_path, monkeypatch, m
 
 @pytest.fixture(scope="module")
 def florence(model, home):
-    return test_sets.florence(SIZE, 1, model=model, workers=1)
+    """One person in 27 poses."""
+    with pytest.MonkeyPatch.context() as patch:
+        plain = test_sets.Description
+        patch.setattr(test_sets, "Description", lambda *a, **k: plain(*a, **{**k, "shard": 1}))
+        return test_sets.florence(SIZE, 1, model=model, workers=1)
 
 
 def test_second_images_of_the_florence_set(florence):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from facet.geometry import similarity
 from facet.rotation.gather import Gatherer
-from facet.rotation.head import Completion, Heads
+from facet.rotation.head import Completion, Heads, flattened, project
 from facet.rotation.rotator import View, fill, finish, place
 from facet.rotation.turn import random_pose
 
@@ -51,8 +51,11 @@ def true_pair(photos: Tensor, heads: Heads, completion: Completion, truth: Tenso
         truth: (B, V, 3) the face patch in the other photos, in their pixels, which have side S too.
     """
     on, of = completion.on_patch, completion.of_patch
-    placement = similarity(heads.points[:, on], truth[:, of].to(heads.points), reflect=True)
-    placed = placement.apply(heads.points)
+    truth = truth.to(heads.points)
+    other = completion(truth)  # where the other camera was
+    far = flattened(truth, other.placement, other.nearness)
+    placement = similarity(heads.points[:, on], far[:, of], reflect=True)
+    placed = project(heads.points, placement, other.nearness)
     gatherer = Gatherer(photos, heads.in_photo(), completion.triangles, mirror=completion.mirror)
     pose = torch.stack(placement.head_pose(), dim=1)
     return finish(gatherer, gatherer(placed, photos.shape[-1]), pose, placed)

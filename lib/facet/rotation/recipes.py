@@ -6,7 +6,7 @@ fewer steps of smaller batches: a step of it costs several times as much.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from torch import nn
 
@@ -19,6 +19,7 @@ from facet.rotation.head import Completion
 from facet.rotation.lessons import LessonBatches, lesson_store
 from facet.rotation.rotator import Rotator
 from facet.rotation.second import ANGLES, KINDS, SecondBatches, view_store
+from facet.rotation.store import VERSION
 from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.dataset import Description, Pictures, open_pictures
 from facet.synthetic.told import ToldBatches
@@ -63,7 +64,7 @@ def recipe(
         return _game(made, profile, fitted_by)
     if system == "twoview" and shown != "true":
         painted_by = configuration_hash(recipe("rotation", profile).configuration())
-        made.data.update(fit=fitted_by, generator=painted_by)
+        made.data.update(fit=fitted_by, generator=painted_by, views=VERSION)
     return made
 
 
@@ -76,7 +77,7 @@ def _game(made: Recipe, profile: Profile, fitted_by: str) -> Recipe:
     )  # fmt: skip
     data = {name: made.data[name] for name in ("validation_people", "generation", "face_model", "shown")}
     data["people"] = max(1, round(GAME["people"] * profile.people["train"]))
-    data.update(fit=fitted_by, shares=dict(SHARES.__dict__))
+    data.update(fit=fitted_by, shares=asdict(SHARES), views=VERSION)
     return replace(made, settings=settings, data=data)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from facet.crop import crop_box, crop_matrix
 from facet.rendering import push_pull
 from facet.rotation.gather import Gatherer, Render
-from facet.rotation.head import Completion, Heads
+from facet.rotation.head import Completion, Heads, project
 from facet.rotation.turn import ANGLE, given_pose, second_pose
 
 # How far the head's outline is widened before the background is read, share of the image's side: hair.
@@ -135,7 +135,8 @@ def place(heads: Heads, pose: Tensor, size: int, *, crop: bool = True) -> Tensor
         scale, shift = matrix[:, 0, 0], matrix[:, :, 2]
     else:
         scale = torch.ones_like(box.size)
-        shift = crop_box(heads.placement.apply(heads.landmarks)).centre - box.centre
+        marks = project(heads.landmarks, heads.placement, heads.nearness)
+        shift = crop_box(marks).centre - box.centre
     moved = points * scale[:, None, None]
     return torch.cat((moved[..., :2] + shift[:, None], moved[..., 2:]), dim=2)
 

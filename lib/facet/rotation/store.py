@@ -13,7 +13,7 @@ from torch import Tensor
 from facet import paths
 from facet.files import write_beside
 
-VERSION = 1  # of everything that this package makes; part of every key
+VERSION = 2  # of everything that this package makes; part of every key
 
 
 @dataclass(frozen=True)
