@@ -21,10 +21,11 @@ LAYERS = (
     "networks",
     "coefficients",
     "training",
-    "reconstruction",
+    "reconstruction rotation",
     "evaluation",
     "studies",
-    "pictures portraits figures viewers sheets people_sheets volume_sheets coefficient_pictures sliders",
+    "pictures portraits figures viewers sheets people_sheets volume_sheets coefficient_pictures "
+    "rotation_sheets sliders",
     "report jobs notebooks page readme execute",
     "cli",
 )

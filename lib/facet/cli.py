@@ -156,11 +156,12 @@ def _add_train(commands) -> None:
 def _train(options: argparse.Namespace) -> None:
     _check_minutes(options)
     from facet import profiles
-    from facet.training import obtain, recipes, train_slice
+    from facet.training import obtain, train_slice
 
     profile = profiles.load(options.profile)
     if options.album:
         profile = profile.with_(options={"album": options.album})
+    recipes = _book(options.system, options.variant)
     about = {"variant": options.variant, "seed": options.seed, "device": options.device}
     made = recipes.recipe(options.system, profile, **about)
 
@@ -177,10 +178,19 @@ def _train(options: argparse.Namespace) -> None:
     if last is None:
         print(f"{made.name}: {state}, before the first validation")
         return
+    budget = made.settings.steps * made.settings.batch
     print(
-        f"{made.name}: {state}; {last['samples']:,} of {profile.samples:,} samples, "
+        f"{made.name}: {state}; {last['samples']:,} of {budget:,} samples, "
         f"best validation loss {best['val_loss']:.5g}"
     )
+
+
+def _book(system: str, variant: str):
+    """The module that knows the training of a system."""
+    from facet.rotation import recipes as rotation
+    from facet.training import recipes
+
+    return rotation if (system, variant) in rotation.TRAININGS else recipes
 
 
 def _add_study(commands) -> None:
@@ -290,12 +300,12 @@ def _data_build(options: argparse.Namespace) -> None:
 
 def _data_weights(options: argparse.Namespace) -> None:
     from facet import profiles
-    from facet.training import coefficient_recipes, recipes, release, weights_state
+    from facet.rotation import recipes as rotation
+    from facet.training import recipes, release, weights_state
 
     profile = profiles.load(options.profile)
-    known = [*recipes.SHOWN, *((coefficient_recipes.SYSTEM, name) for name in coefficient_recipes.VARIANTS)]
-    for system, variant in known:
-        made = recipes.recipe(system, profile, variant=variant)
+    for system, variant in (*recipes.known(), *rotation.TRAININGS):
+        made = _book(system, variant).recipe(system, profile, variant=variant)
         found = weights_state(made)
         if options.release and found.state == "trained":
             for path in release(made):

@@ -3,8 +3,10 @@
 from facet.networks import (  # noqa: F401  (importing a file registers its systems)
     coefficients,
     landmarks,
+    one_pass,
     prn,
     residual,
+    rotation,
     twoview,
     vrn,
 )

@@ -320,7 +320,7 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
         network = model.eval().to(device)
     else:
         name = ("prn", "twoview")[photos - 1] if model == "auto" else model
-        network = weights.load(name, device)
+        network = _rotation(str(device)) if name == "rotation" else weights.load(name, device)
     if network.views != photos:
         needs = {1: "one photo", 2: "two photos, front and side"}[network.views]
         raise ValueError(
@@ -328,9 +328,18 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
         )
     if getattr(network, "output", "map") not in ("map", "volume", "coefficients"):
         raise ValueError(
-            f"{network.name} gives no face; reconstruct with prn, mobile, twoview, residual, vrn or coefficients"
+            f"{network.name} gives no face; reconstruct with prn, mobile, twoview, residual, vrn, "
+            "coefficients, rotation or one-pass"
         )
     return network
+
+
+@cache
+def _rotation(device: str) -> nn.Module:
+    """The pipeline that makes its second photo itself; its weights are those of three systems."""
+    from facet.rotation import pipeline
+
+    return pipeline.load(device, face=_face_model(device))
 
 
 @cache

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facet.rendering import rasterise, vertex_normals
+from facet.rendering import push_pull, rasterise, vertex_normals
 
 # Cosine between normal and view below which a place counts as unseen, and from which it counts as fully seen.
 GRAZING, FACING = 0.08, 0.35
@@ -135,22 +135,4 @@ def _fill(image: Tensor, seen: Tensor) -> Tensor:
     mirrored, mirrored_seen = image.flip(2), seen.flip(1)
     both = seen + (1.0 - seen) * mirrored_seen
     joined = seen * image + (1.0 - seen) * mirrored_seen * mirrored
-    return _push_pull(joined, both).clamp(0.0, 1.0)
-
-
-def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
-    """Colours, and where their weight is below 1 those of coarser and coarser averages (Gortler et al. 1996).
-
-    Args:
-        weighted: (3, T, T) colours times their weight.
-        weight: (T, T) in [0, 1].
-    """
-    if weight.shape[0] == 1:
-        return weighted / weight.clamp(min=1e-6)
-    pooled = F.avg_pool2d(torch.cat((weighted, weight[None]))[None], 2, ceil_mode=True)[0]
-    gain = 1.0 / pooled[3].clamp(min=1e-6)
-    full = (pooled[3] * 4.0).clamp(max=1.0)  # a quarter of the pixels is enough to trust the average
-    coarse = _push_pull(pooled[:3] * gain * full, full)
-    size = weight.shape
-    up = F.interpolate(coarse[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
-    return weighted + (1.0 - weight) * up
+    return push_pull(joined[None], both[None, None])[0].clamp(0.0, 1.0)

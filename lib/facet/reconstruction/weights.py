@@ -44,11 +44,16 @@ def find(system: str) -> Path:
 
     if system not in SYSTEMS:
         raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(SYSTEMS))}")
-    wanted = os.environ.get("FACET_PROFILE")
-    for profile in ([wanted] if wanted else []) + [name for name in PROFILES if name != wanted]:
+    for profile in preferred_profiles():
         if path := of_profile(system, profile):
             return path
     raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `facet train {system}`")
+
+
+def preferred_profiles() -> list[str]:
+    """Profiles in the order in which weights are looked for: that of FACET_PROFILE, then PROFILES."""
+    wanted = os.environ.get("FACET_PROFILE")
+    return ([wanted] if wanted else []) + [name for name in PROFILES if name != wanted]
 
 
 def of_profile(system: str, profile: str) -> Path | None:

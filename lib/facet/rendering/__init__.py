@@ -1,5 +1,6 @@
 """Rendering: rasteriser, normals, light and texture, in plain PyTorch on the CPU and on CUDA."""
 
+from facet.rendering.fill import push_pull
 from facet.rendering.fragments import Candidates, Fragments
 from facet.rendering.interpolation import downsample, interpolate, map_from_mesh
 from facet.rendering.normals import triangle_normals, vertex_normals
@@ -16,6 +17,7 @@ __all__ = [
     "harmonics",
     "interpolate",
     "map_from_mesh",
+    "push_pull",
     "pyramid",
     "random_sh",
     "rasterise",

@@ -26,11 +26,12 @@ TRAIN = ("auto", "always", "never")
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns from: see `fit` for batches, validate and loss."""
+    """What a network learns from: see `fit` for batches, validate and loss; `fit` may be another like it."""
 
     batches: Callable[[int], tuple[Tensor, Tensor]]
     validate: Callable[[nn.Module], float]
     loss: nn.Module
+    fit: Callable[..., History] = fit
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def training_folder(recipe: Recipe, cache: Path = CACHE) -> Path:
 
 def _train(network: nn.Module, recipe: Recipe, task: Task, path: Path, *, minutes, progress) -> History:
     folder = training_folder(recipe, path.parents[1])
-    history = fit(
+    history = task.fit(
         network,
         task.batches,
         task.validate,

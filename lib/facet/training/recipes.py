@@ -44,6 +44,12 @@ NOTE = (
 )
 
 
+def known() -> list[tuple[str, str]]:
+    """Every (system, variant) whose training is described here."""
+    coefficients = ((coefficient_recipes.SYSTEM, variant) for variant in coefficient_recipes.VARIANTS)
+    return [*SHOWN, *((system, "") for system in HOURGLASSES), *coefficients]
+
+
 def recipe(
     system: str, profile: Profile, *, variant: str = "", seed: int | None = None, device: str = "auto"
 ) -> Recipe:
@@ -57,9 +63,9 @@ def recipe(
     if system == coefficient_recipes.SYSTEM:
         return coefficient_recipes.recipe(profile, variant=variant, seed=seed, device=device, note=NOTE)
     if (system, variant) not in SHOWN:
-        known = ", ".join("-".join(filter(None, pair)) for pair in SHOWN)
+        names = ", ".join("-".join(filter(None, pair)) for pair in known())
         raise ValueError(
-            f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {known}"
+            f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {names}"
         )
     changes = {} if seed is None else {"seed": seed}
     warmup = min(WARMUP, profile.steps // 10)

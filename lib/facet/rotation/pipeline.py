@@ -1,0 +1,69 @@
+"""Rotation as one system: photo → rotator → TwoView on both, in one call."""
+
+import torch
+from torch import Tensor, nn
+
+from facet.reconstruction import weights
+from facet.rotation.fits import fit
+from facet.rotation.head import Completion
+from facet.rotation.rotator import Rotator
+from facet.rotation.turn import ANGLE
+
+# What the pipeline is made of: the fit, the generator, what reads both photos.
+PARTS = ("prn-all-poses", "rotation", "twoview-rotated")
+
+
+class Pipeline(nn.Module):
+    """A network of one photo: it makes the second one itself.
+
+    Attributes:
+        rotator: photo → second view; reader: both (B, 6, S, S) → position map of the photo.
+    """
+
+    def __init__(self, rotator: Rotator, reader: nn.Module):
+        super().__init__()
+        if reader.views != 2:
+            raise ValueError(f"the pipeline needs a reader of two photos, {reader.name} reads {reader.views}")
+        self.rotator, self.reader = rotator, reader
+        self.name, self.views, self.output = "rotation", 1, "map"
+        self.image_size, self.width = reader.image_size, reader.width
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) RGB in [0, 1] → (B, 3, S, S) position map in the network's range."""
+        return self.reader(torch.cat((images, self.rotator(images)), dim=1))
+
+
+def load(
+    device: torch.device | str = "cpu", *, face=None, fit_by: str = "prn", to: float | str = ANGLE
+) -> Pipeline:
+    """The pipeline from weights on this machine, in eval mode.
+
+    Args:
+        face: the face model on the device; None loads it.
+        fit_by: name of the fit, see `fits`.
+        to: of `second_pose`.
+
+    Raises:
+        FileNotFoundError: a part has no weights; the message says how they are made.
+    """
+    from facet import face_model
+
+    parts = _parts()
+    prn, generator, reader = (weights.load(path, device) for path in parts)
+    face = face_model.load(device=device) if face is None else face
+    rotator = Rotator(fit(fit_by, prn, face), Completion(face), generator, to=to)
+    return Pipeline(rotator, reader).eval().to(device)
+
+
+def _parts() -> list[str]:
+    """The parts' files, all of one profile, the one that is preferred."""
+    missing = {}
+    for profile in weights.preferred_profiles():
+        found = {part: weights.of_profile(part, profile) for part in PARTS}
+        if all(found.values()):
+            return [str(found[part]) for part in PARTS]
+        missing[profile] = [part for part in PARTS if not found[part]]
+    nearest = min(missing, key=lambda profile: len(missing[profile]))
+    commands = {"prn-all-poses": "prn --variant all-poses", "twoview-rotated": "twoview --variant rotated"}
+    make = ", ".join(f"`facet train {commands.get(part, part)}`" for part in missing[nearest])
+    raise FileNotFoundError(f"the rotation pipeline has no weights of {', '.join(missing[nearest])}: {make}")

@@ -1,0 +1,389 @@
+"""From stored people to trainings: stores, second photos, lessons, recipes, the pipeline, its evaluation."""
+
+import numpy as np
+import pytest
+import tiny_people
+import torch
+from tiny_people import SIZE
+from torch import nn
+
+from facet import face_model, paths, profiles
+from facet import reconstruct as reconstruct_photo
+from facet.augment import Augmentation
+from facet.evaluation import second_view
+from facet.evaluation.stages import stage_rows
+from facet.face_model import files, sampler
+from facet.networks import build
+from facet.reconstruction import weights
+from facet.rotation import Completion, Rotator, fit, pipeline, recipes
+from facet.rotation.gather import Gatherer
+from facet.rotation.lessons import LessonBatches, lesson_store, recoloured, taken_apart
+from facet.rotation.rotator import finish, place
+from facet.rotation.second import KINDS, SecondBatches, crops, photo_views, true_views, view_store
+from facet.rotation.store import Store
+from facet.synthetic import test_sets
+from facet.synthetic.batches import FRONT
+from facet.synthetic.dataset import open_pictures
+from facet.synthetic.told import ToldBatches
+from facet.training import configuration_hash
+from facet.training import recipes as base
+
+PROFILE = profiles.load("smoke").with_(people={"train": 4, "val": 2, "test": 2}, samples=12, validate_every=2)
+ABOUT = {"fit": "a test's", "generator": "none"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """Data sets and views of this module go to a folder of its own."""
+    home = tiny_people.root(tmp_path_factory.mktemp("home"))
+    files.ensure()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "CACHE", home / "data" / "cache")
+        plain = recipes.Description
+        patch.setattr(recipes, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+        yield home
+
+
+@pytest.fixture(scope="module")
+def model():
+    return face_model.load()
+
+
+@pytest.fixture(scope="module")
+def people(home):
+    return open_pictures(tiny_people.tiny(people=4), workers=1)
+
+
+class MeanFaceFit(nn.Module):
+    """Puts the mean face into every crop: no network has to be trained for these tests."""
+
+    def __init__(self, model):
+        super().__init__()
+        from facet.evaluation import mean_face_in_crop
+
+        self.vertices = mean_face_in_crop(model, SIZE)
+
+    def forward(self, photos):
+        return self.vertices.expand(len(photos), -1, -1)
+
+
+@pytest.fixture(scope="module")
+def rotator(model):
+    return Rotator(MeanFaceFit(model), Completion(model))
+
+
+def test_a_store_makes_what_is_missing_once_and_resumes(home):
+    made = []
+
+    def make(rows):
+        made.extend(rows.tolist())
+        return (rows[:, None, None, None] / 10.0).expand(-1, 3, 4, 4)
+
+    store = Store("numbers", {"a": 1}, 7, make, shard=3, together=2)
+    assert torch.equal(store.open().stack(torch.tensor([6, 0]))[:, 0, 0, 0], torch.tensor([153, 0]).byte())
+    assert made == list(range(7))
+    (store.folder / "00001.npy").unlink()
+    store.open()
+    assert made[7:] == [3, 4, 5]
+    assert Store("numbers", {"a": 2}, 7, make).folder != store.folder
+    assert not [p for p in store.folder.iterdir() if p.name.startswith(".")]
+
+
+def test_every_person_gives_a_photo_and_what_faces_the_other_way():
+    rows = torch.arange(4000)
+    first, second = photo_views(rows), true_views(rows)
+    assert torch.equal(first[:100], photo_views(rows[:100]))
+    assert ((first == FRONT) != (second == FRONT)).all()
+    shares = [(first == view).float().mean() for view in (0, 1, 2)]
+    assert shares == [pytest.approx(s, abs=0.03) for s in (0.5, 0.25, 0.25)]
+    after_front = second[first == FRONT]
+    assert (after_front == 1).float().mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_views_are_made_of_the_photos_crops(people, rotator):
+    stored = view_store(people, rotator, "rotated", ABOUT).open()
+    rows = torch.arange(4)
+    size, shift = people.description.window
+    photos = crops(people, rows, photo_views(rows))
+    inner = people.stack(rows, photo_views(rows))[..., shift:-shift, shift:-shift]
+    assert torch.equal((photos * 255).round().byte(), inner)
+    heads = rotator.heads(photos)
+    from facet.rotation import second_pose
+
+    expected = rotator.view(photos, heads, second_pose(heads.pose()), size=size, shift=shift).image
+    assert (stored.stack(rows).float() - expected * 255).abs().max() <= 1.5
+    imitated = view_store(people, rotator, "imitated", ABOUT)
+    assert imitated.folder != view_store(people, rotator, "rotated", ABOUT).folder
+    with pytest.raises(ValueError, match="views are rotated, rotated-side, imitated, not 'true'"):
+        view_store(people, rotator, "true", ABOUT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_differ_in_the_second_photo_alone(people, model, rotator, kind):
+    views = {k: view_store(people, rotator, k, ABOUT).open() for k in KINDS[kind] if k != "true"}
+    none = Augmentation.preset("none")
+    batches = SecondBatches(people, sampler(model, SIZE), kind, views, 4, none, seed=2)
+    images, target = batches(0)
+    plain, same = SecondBatches(people, sampler(model, SIZE), "true", {}, 4, none, seed=2)(0)
+    again, _ = batches(0)
+    assert torch.equal(images, again)
+    assert (images.shape, target.shape) == ((4, 6, SIZE, SIZE), (4, 3, SIZE, SIZE))
+    if kind == "both":  # an epoch passes over each person with either second photo
+        seen = torch.stack([torch.stack(batches.items(step), dim=1) for step in (0, 1)]).flatten(0, 1)
+        assert len(torch.unique(seen, dim=0)) == 8
+        return
+    assert torch.equal(images[:, :3], plain[:, :3])
+    assert torch.equal(target, same)
+    assert torch.equal(images[:, 3:], plain[:, 3:]) == (kind == "true")
+
+
+def test_lessons_answer_a_view_with_a_photo(people, rotator):
+    back = lesson_store(people, rotator, "back", 4, ABOUT).open()
+    told, (answer, weight) = taken_apart(back.stack(torch.arange(4)).float() / 255)
+    photos = crops(people, torch.arange(4), photo_views(torch.arange(4)))
+    assert (answer - photos).abs().max() < 1 / 255
+    head = told[:, 5:6] > 0.5
+    assert (weight[head] == 1).all()
+    assert weight.min() == pytest.approx(0.1)
+    away = torch.nn.functional.max_pool2d(head.float(), 9, stride=1, padding=4) == 0
+    assert weight[away].max() == pytest.approx(0.1)
+    true = lesson_store(people, rotator, "true", 4, ABOUT).open()
+    assert true.stack(torch.arange(4)).shape == (4, 9, SIZE, SIZE)
+    with pytest.raises(ValueError, match="lessons are back or true, not 'forth'"):
+        lesson_store(people, rotator, "forth", 4, ABOUT)
+
+
+def test_lessons_are_mirrored_whole(people, rotator):
+    stored = lesson_store(people, rotator, "back", 4, ABOUT).open()
+    batches = LessonBatches(stored, 4, 4, seed=1)
+    told, (answer, weight) = batches(0)
+    assert torch.equal(told, batches(0)[0])
+    plain = stored.stack(torch.arange(4)).float() / 255
+    whole = torch.cat((told, answer), dim=1)
+    for lesson in whole:
+        straight = (plain - lesson).abs().amax(dim=(1, 2, 3)).min()
+        turned = (plain.flip(3) - lesson).abs().amax(dim=(1, 2, 3)).min()
+        assert min(straight, turned) == 0
+    assert weight.shape == (4, 1, SIZE, SIZE)
+    assert sum(len(t) for t, _ in batches.fixed()) == 4
+
+
+def test_recolouring_undoes_an_exposure_and_leaves_the_unseen_alone(people, rotator):
+    rows = torch.arange(2)
+    photos = crops(people, rows, torch.zeros(2, dtype=torch.int64))
+    heads = rotator.heads(photos)
+    placed = place(heads, heads.pose(), SIZE, crop=False)
+    gatherer = Gatherer(photos, heads.in_photo(), rotator.completion.triangles)
+    view = finish(gatherer, gatherer(placed, SIZE), heads.pose(), placed)
+    dim = 0.6 * photos + torch.tensor([0.1, 0.05, 0.0]).view(1, 3, 1, 1)
+    seen = (view.render.seen > 0.99).expand(-1, 3, -1, -1)
+    assert (dim - photos).abs()[seen].mean() > 0.04
+    assert (recoloured(dim, view) - photos).abs()[seen].mean() < 0.03
+    view.render.seen.zero_()
+    assert torch.equal(recoloured(dim, view), dim)
+
+
+def test_colours_over_uv_are_those_of_the_pictures(people, model):
+    maps = sampler(model, SIZE)
+    options = {"colour_sampler": sampler(model, SIZE // 4)}
+    batches = ToldBatches(people, maps, "all-poses", 3, Augmentation.preset("none"), **options)
+    images, (target, colours, seen) = batches(0)
+    assert (colours.shape, seen.shape) == ((3, 3, 16, 16), (3, 1, 16, 16))
+    assert set(seen.unique().tolist()) <= {0.0, 1.0}
+    assert seen.mean() > 0.8  # three views leave little of a face unseen
+    flipped = Augmentation.preset("none", flip=1.0)
+    turned = ToldBatches(people, maps, "all-poses", 3, flipped, **options)(0)
+    assert torch.equal(turned[1][1], colours.flip(3))
+    torch.testing.assert_close(turned[1][0][:, 1], target[:, 1].flip(2), atol=1e-3, rtol=0)
+    assert torch.equal(turned[0], images.flip(3)) or (turned[0] - images.flip(3)).abs().max() < 1e-4
+
+
+def test_position_map_trainings_get_what_all_others_get():
+    """They differ from PRN's `all-poses` in system and pictures alone; the generator's budget is its own."""
+    plain = base.recipe("prn", PROFILE, variant="all-poses").configuration()
+    made = {key: recipes.recipe(key[0], PROFILE, variant=key[1]) for key in recipes.TRAININGS}
+    for (system, _), recipe in made.items():
+        found = recipe.configuration()
+        differing = {k for k in plain if found[k] != plain[k]}
+        if system == "rotation":
+            assert found["steps"] == round(0.4 * plain["steps"])
+            continue
+        assert differing <= {"system", "data"}
+        assert {k for k in plain["data"] if found["data"][k] != plain["data"][k]} <= {"shown"}
+    hashes = {configuration_hash(recipe.configuration()) for recipe in made.values()}
+    assert len(hashes) == len(made)
+    assert made["twoview", "rotated"].name == "twoview-rotated-smoke"
+    with pytest.raises(ValueError, match="nothing is known of training twoview-turned; known: one-pass, rot"):
+        recipes.recipe("twoview", PROFILE, variant="turned")
+
+
+def test_views_go_stale_with_the_networks_that_made_them(monkeypatch):
+    before = configuration_hash(recipes.recipe("twoview", PROFILE, variant="rotated").configuration())
+    monkeypatch.setitem(recipes.GAME, "learning_rate", 1e-3)
+    after = configuration_hash(recipes.recipe("twoview", PROFILE, variant="rotated").configuration())
+    true = [configuration_hash(recipes.recipe("twoview", PROFILE, variant="true").configuration())]
+    assert before != after
+    monkeypatch.undo()
+    assert true == [configuration_hash(recipes.recipe("twoview", PROFILE, variant="true").configuration())]
+
+
+def test_streamed_people_are_refused():
+    streamed = profiles.load("full")
+    with pytest.raises(ValueError, match="profile full streams its people"):
+        recipes.task(recipes.recipe("one-pass", streamed), streamed)
+
+
+@pytest.mark.parametrize("pair", [("one-pass", ""), ("rotation", "true"), ("twoview", "both")])
+def test_trainings_run(pair, home, monkeypatch, model):
+    """Two steps of each; the rotator is one without a trained network."""
+    turner = Rotator(MeanFaceFit(model), Completion(model))
+    monkeypatch.setattr(recipes, "rotator", lambda *a, **k: turner)
+    profile = PROFILE.with_(samples=8)
+    made = recipes.recipe(pair[0], profile, variant=pair[1])
+    task = recipes.task(made, profile, workers=1)
+    network = build(pair[0], image_size=SIZE, width=0.1)
+    history = task.fit(network, task.batches, task.validate, made.settings, loss=task.loss, progress="none")
+    assert history.finished
+    assert np.isfinite(history.best["val_loss"])
+
+
+def tiny_pipeline(model):
+    nets = {name: build(name, image_size=SIZE, width=0.1).eval() for name in ("prn", "twoview", "rotation")}
+    rotator = Rotator(MeanFaceFit(model), Completion(model), nets["rotation"])
+    return pipeline.Pipeline(rotator, nets["twoview"]).eval()
+
+
+def test_the_pipeline_is_a_network_of_one_photo(model, people):
+    system = tiny_pipeline(model)
+    photos = crops(people, torch.arange(2), torch.zeros(2, dtype=torch.int64))
+    second = system.rotator(photos)
+    with torch.no_grad():
+        assert torch.equal(system(photos), system.reader(torch.cat((photos, second), dim=1)))
+    assert (system.name, system.views, system.output) == ("rotation", 1, "map")
+    photo = (photos[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    face = reconstruct_photo(photo, model=system, box=(10.0, 10.0, 54.0, 54.0), device="cpu")
+    assert face.system == "rotation"
+    with pytest.raises(ValueError, match="needs a reader of two photos, prn reads 1"):
+        pipeline.Pipeline(system.rotator, build("prn", image_size=SIZE, width=0.1))
+
+
+def test_the_pipeline_says_which_parts_it_lacks(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(weights, "PROFILES", ("small",))
+    monkeypatch.delenv("FACET_PROFILE", raising=False)
+    (tmp_path / "rotation-small.safetensors").write_bytes(b"")
+    with pytest.raises(
+        FileNotFoundError, match="no weights of prn-all-poses, twoview-rotated: `facet train prn"
+    ):
+        pipeline.load(face=model)
+
+
+def test_the_pipeline_comes_from_weights_of_one_profile(tmp_path, monkeypatch, model):
+    from facet.training import save_weights
+
+    for part, name in zip(pipeline.PARTS, ("prn", "rotation", "twoview"), strict=True):
+        network = build(name, image_size=SIZE, width=0.1, seed=4)
+        about = {"configuration": {"system": name, "image_size": SIZE, "width": 0.1}}
+        save_weights(network, tmp_path / f"{part}-small.safetensors", about)
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
+    monkeypatch.delenv("FACET_PROFILE", raising=False)
+    system = pipeline.load(face=model, to="side")
+    assert system.rotator.goal == "side"
+    assert system.rotator.generator.name == "rotation"
+    assert system.rotator.fit.network.name == "prn"
+    assert system.reader.name == "twoview"
+
+
+@pytest.fixture(scope="module")
+def florence(model, home):
+    """One person in 27 poses."""
+    with pytest.MonkeyPatch.context() as patch:
+        plain = test_sets.Description
+        patch.setattr(test_sets, "Description", lambda *a, **k: plain(*a, **{**k, "shard": 1}))
+        return test_sets.florence(SIZE, 1, model=model, workers=1)
+
+
+def test_second_images_of_the_florence_set(florence):
+    plain = list(second_view.samples_with(florence))
+    twice = list(second_view.samples_with(florence, "twice"))
+    true = list(second_view.samples_with(florence, "true"))
+    assert plain[0]["images"].shape == (3, SIZE, SIZE)
+    assert torch.equal(twice[5]["images"][:3], twice[5]["images"][3:])
+    by_pose = {(s["yaw"], s["pitch"]): s["images"] for s in plain}
+    for sample in true:
+        yaw = sample["yaw"]
+        wanted = 0.0 if abs(yaw) > 45 else (-80.0 if yaw < 0 else 80.0)
+        assert torch.equal(sample["images"][3:], by_pose[wanted, 0.0])
+    with pytest.raises(ValueError, match="none, twice, true or stored views, not 'side'"):
+        next(second_view.samples_with(florence, "side"))
+    assert second_view.view_number(-80.0, -15.0) == 0
+    assert second_view.view_number(80.0, 15.0) == 26
+    assert second_view.view_number(27.0, 2.0) == 9 + 5
+
+
+def test_rotated_views_of_the_florence_set(florence, rotator):
+    stored = second_view.rotated_store(florence, rotator, ABOUT, to=30.0).open()
+    found = list(second_view.samples_with(florence, stored))[4]
+    photo = found["images"][None, :3]
+    assert (found["images"][3:] - rotator(photo)[0]).abs().max() < 2 / 255
+
+
+def test_view_quality_is_best_for_no_turn(florence, rotator):
+    rows = second_view.view_quality({"holes filled": rotator}, florence, [(0.0, 0.0), (0.0, 80.0)])
+    assert list(rows["turn"]) == [0.0, 80.0]
+    assert rows["psnr"][0] > rows["psnr"][1]
+    assert rows["ssim"][0] > rows["ssim"][1]
+    assert rows["seen"][0] > rows["seen"][1]
+
+
+def test_ssim_and_psnr_against_scikit_image(generator):
+    metrics = pytest.importorskip("skimage.metrics")
+    a = torch.rand(1, 3, 40, 40, generator=generator)
+    b = (a + 0.2 * torch.rand(a.shape, generator=generator)).clamp(0, 1)
+    full = torch.ones(1, 1, 40, 40)
+    pair = [x[0].permute(1, 2, 0).double().numpy() for x in (a, b)]
+    assert float(second_view.psnr(a, b, full)) == pytest.approx(
+        metrics.peak_signal_noise_ratio(*pair, data_range=1.0), rel=1e-4
+    )
+    _, reference = metrics.structural_similarity(
+        *pair, data_range=1.0, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        full=True,
+    )  # fmt: skip
+    inner = torch.zeros_like(full)
+    inner[..., 5:-5, 5:-5] = 1
+    assert float(second_view.ssim(a, b, inner)) == pytest.approx(reference[5:-5, 5:-5].mean(), abs=1e-3)
+    assert float(second_view.psnr(a, a, full)) == pytest.approx(100)
+
+
+def test_kept_share():
+    import pandas as pd
+
+    values = {"prn": 4.0, "twoview true": 2.0, "rotation": 3.0, "one-pass": 5.0}
+    rows = [
+        {"model": name.split()[0], "variant": " ".join(name.split()[1:]), "metric": "exact",
+         "normaliser": "mm", "value": value + d}
+        for name, value in values.items() for d in (-0.5, 0.5)
+    ]  # fmt: skip
+    which = {"baseline": "prn", "best": "twoview true", "metric": "exact", "normaliser": "mm"}
+    found = second_view.kept_share(pd.DataFrame(rows), ["rotation", "one-pass"], **which)
+    assert found["kept"].tolist() == [0.5, -0.5]
+    reverse = {**which, "baseline": "twoview true", "best": "prn"}
+    assert second_view.kept_share(pd.DataFrame(rows), ["rotation"], **reverse)["kept"].isna().all()
+
+
+def test_stages_are_timed_in_one_run(model, people):
+    photos = crops(people, torch.arange(1), torch.zeros(1, dtype=torch.int64))
+    rows = stage_rows(
+        tiny_pipeline(model), {"prn": build("prn", image_size=SIZE, width=0.1).eval()}, photos, repeats=1
+    )
+    names = [row["stage"] for row in rows]
+    assert names[:3] == ["fit", "complete the head", "turn, gather, fill"]
+    assert names[-2:] == ["pipeline", "prn"]
+    assert all(row["ms"] > 0 and row["cpu_ms"] > 0 for row in rows)
+
+
+def test_a_real_network_can_fit(model, people):
+    network = build("prn", image_size=SIZE, width=0.1).eval()
+    rotator = Rotator(fit("prn", network, model), Completion(model))
+    assert rotator(crops(people, torch.arange(1), torch.zeros(1, dtype=torch.int64))).isfinite().all()
