@@ -31,11 +31,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from facet.rendering.rasteriser import _CANDIDATE_PIECE, _pieces
 
 CUT = 1e-4  # a triangle whose probability at a pixel is less than this does not count there
 _FULL = 50.0  # log-odds of a triangle that covers its pixels fully
 PIECE = {"cpu": 1 << 19, "cuda": 1 << 22}  # pairs worked on at a time
+
+
+# Pairs of pixel and triangle that are looked at together: bounds the memory.
+PIECE = {"cpu": 1 << 18, "cuda": 1 << 23}
 
 
 @dataclass(eq=False)
@@ -175,7 +178,7 @@ def _find(
     x0, y0, wide = x0.long(), y0.long(), (x1 - x0).long() + 1
     counts = wide * ((y1 - y0).long() + 1)
     parts = []
-    for some in _pieces(counts, _CANDIDATE_PIECE["cuda" if device.type == "cuda" else "cpu"] // 4):
+    for some in _pieces(counts, PIECE["cuda" if device.type == "cuda" else "cpu"]):
         which = torch.repeat_interleave(counts[some]) + some.start
         starts = counts[some].cumsum(0) - counts[some]
         within = torch.arange(len(which), device=device) - starts[which - some.start]
@@ -195,6 +198,19 @@ def _find(
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         return _Pairs(*[empty] * 6, empty.bool(), empty.bool())
     return _Pairs(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _pieces(counts: Tensor, limit: int) -> list[slice]:
+    """Slices of the boxes with about `limit` pixels each."""
+    if not len(counts):
+        return []
+    ends = counts.cumsum(0)
+    total = int(ends[-1])
+    if total <= limit:
+        return [slice(0, len(counts))]
+    marks = torch.arange(limit, total, limit, device=counts.device)
+    cuts = torch.searchsorted(ends, marks).unique().tolist()
+    return [slice(a, b) for a, b in zip([0, *cuts], [*cuts, len(counts)], strict=True) if b > a]
 
 
 def _inner_edges(triangles: Tensor, area: Tensor) -> Tensor:
