@@ -31,14 +31,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-
 CUT = 1e-4  # a triangle whose probability at a pixel is less than this does not count there
 _FULL = 50.0  # log-odds of a triangle that covers its pixels fully
 PIECE = {"cpu": 1 << 19, "cuda": 1 << 22}  # pairs worked on at a time
-
-
-# Pairs of pixel and triangle that are looked at together: bounds the memory.
-PIECE = {"cpu": 1 << 18, "cuda": 1 << 23}
+CANDIDATES = {"cpu": 1 << 18, "cuda": 1 << 23}  # pairs looked at at a time
 
 
 @dataclass(eq=False)
@@ -178,7 +174,7 @@ def _find(
     x0, y0, wide = x0.long(), y0.long(), (x1 - x0).long() + 1
     counts = wide * ((y1 - y0).long() + 1)
     parts = []
-    for some in _pieces(counts, PIECE["cuda" if device.type == "cuda" else "cpu"]):
+    for some in _pieces(counts, CANDIDATES["cuda" if device.type == "cuda" else "cpu"]):
         which = torch.repeat_interleave(counts[some]) + some.start
         starts = counts[some].cumsum(0) - counts[some]
         within = torch.arange(len(which), device=device) - starts[which - some.start]
