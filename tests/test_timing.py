@@ -21,9 +21,8 @@ def test_speed_has_a_row_for_each_step():
         "bare geometry, our rasteriser",
         "bare geometry, open3d's ray caster",
     ]
-    ms = {row["step"]: row["ms"] for row in rows}
-    assert ms["picture and pack"] == pytest.approx(ms["picture"] + ms["ground truth pack"])
     for row in rows:
+        assert row["ms"] > 0
         assert row["ms"] * row["images_per_second"] == pytest.approx(1000)
         assert (row["size"], row["threads"]) == (32, torch.get_num_threads())
         assert (row["cpu_ms"] is None) == row["step"].startswith("bare geometry")

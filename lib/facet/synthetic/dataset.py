@@ -192,8 +192,9 @@ def make_shard(description: Description, shard: int, studio) -> None:
 def render_shard(description: Description, people, shots, studio) -> Tensor:
     """(n, P, 3, L, L) uint8 pictures of a shard's tables, be they freshly drawn or read back.
 
-    Six views at a time: sums over modes may round otherwise in another grouping, so a picture rendered alone
-    can differ from its stored one by a grey level in some pixels; with its group it has the same bits.
+    Six views at a time: products of matrices round otherwise in another grouping. With its group a picture
+    has the same bits; alone it has them if its company is told (`record.Record`), else it can differ by some
+    grey levels in some pixels.
     """
     size, shift = description.window
     split = "test" if description.split == "test" else "train"
@@ -202,8 +203,13 @@ def render_shard(description: Description, people, shots, studio) -> Tensor:
     for start in range(0, len(shots), TOGETHER):
         some = shots.rows(slice(start, start + TOGETHER))
         picture = take(studio, people, some, size=size, shift=shift, split=split)
-        pictures.append((picture * 255).round().to(torch.uint8))
+        pictures.append(as_bytes(picture))
     return torch.cat(pictures).view(len(people), -1, 3, size, size)
+
+
+def as_bytes(pictures: Tensor) -> Tensor:
+    """Values in [0, 1] as uint8."""
+    return (pictures * 255).round().to(torch.uint8)
 
 
 def draw_shard(description: Description, shard: int, studio):

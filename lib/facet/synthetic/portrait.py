@@ -110,11 +110,11 @@ class Atelier:
     openings: Openings
 
     @cached_property
-    def mean_place(self) -> Tensor:
-        """`truth.mean_place` of the model: it takes a second."""
-        from facet.synthetic.truth import mean_place
+    def zones(self):
+        """`truth.Zones` of the model: it takes a second."""
+        from facet.synthetic.truth import Zones
 
-        return mean_place(self.model)
+        return Zones.of(self.model)
 
     @classmethod
     def open(cls, model: FaceModel, device: str | torch.device = "cpu") -> "Atelier":
@@ -188,26 +188,67 @@ def draw_shots(
     )
 
 
+@dataclass(frozen=True)
+class Company:
+    """With how many people a picture's person was worked on, and which of them it was.
+
+    Products of matrices round by the number of their rows, and some by the row: with its company, a picture
+    that was made in a group is made again alone, bit for bit on the same machine.
+    """
+
+    people: int = 1
+    place: int = 0
+
+
+@dataclass
+class Exposure:
+    """M pictures, and what they are made of: their ground truth is read off it.
+
+    Attributes:
+        pictures: (M, 3, S, S) in [0, 1], sRGB; scene: their N samples; albedo: (N, 3) of these, linear.
+        cover: (M, 1, S, S) share of each pixel that an occluder takes.
+    """
+
+    pictures: Tensor
+    scene: scenes.Scene
+    albedo: Tensor
+    cover: Tensor
+
+
+def photograph(atelier: Atelier, cast: Cast, shots: Shots, **options) -> Tensor:
+    """Pictures (M, 3, size, size) in [0, 1], sRGB; options of `expose`."""
+    return expose(atelier, cast, shots, **options).pictures
+
+
 @torch.no_grad()
-def photograph(
-    atelier: Atelier, cast: Cast, shots: Shots, *, size: int, shift: float, split: str = "train"
-) -> Tensor:
-    """Pictures (M, 3, size, size) in [0, 1], sRGB.
+def expose(
+    atelier: Atelier,
+    cast: Cast,
+    shots: Shots,
+    *,
+    size: int,
+    shift: float,
+    split: str = "train",
+    company: Company | None = None,
+) -> Exposure:
+    """Take pictures.
 
     Args:
         size: side of the pictures; shift: pixels from the crop's corner to the picture's (both ways).
         split: family of backgrounds.
+        company: of the one person that the pictures show, if it is not alone; see `illuminate`.
     """
     seeds = shots.views.background.tolist()
     behind = torch.stack([background(seed, size, split=split) for seed in seeds])
-    scene, light, _ = illuminate(atelier, cast, shots, size=size, shift=shift)
+    scene, light, albedo = illuminate(atelier, cast, shots, size=size, shift=shift, company=company)
     layers = [*light.unbind(1), torch.ones_like(light[:, 0])]
     layers = averaged(layers, scene.fragments, scenes.SUPERSAMPLING)
     radiance = layers[:, :3] + behind.to(layers) * (1 - layers[:, 3:])
     person = (layers[:, :3] * layers.new_tensor(LUMINANCE)[:, None, None]).sum((1, 2, 3))
     mean = person / layers[:, 3].sum((1, 2)).clamp(min=1.0)
     radiance = radiance * metered(mean)[:, None, None, None]
-    return apply_finish(paint_occluders(radiance, shots.occluder)[0], shots.finish)
+    radiance, cover = paint_occluders(radiance, shots.occluder)
+    return Exposure(apply_finish(radiance, shots.finish), scene, albedo, cover)
 
 
 def metered(luminance: Tensor) -> Tensor:
@@ -216,11 +257,19 @@ def metered(luminance: Tensor) -> Tensor:
 
 
 def illuminate(
-    atelier: Atelier, cast: Cast, shots: Shots, *, size: int, shift: float
+    atelier: Atelier, cast: Cast, shots: Shots, *, size: int, shift: float, company: Company | None = None
 ) -> tuple[scenes.Scene, Tensor, Tensor]:
-    """The scene of some pictures, the light (N, 3) that its samples send to the camera, their albedo."""
+    """The scene of some pictures, the light (N, 3) that its samples send to the camera, their albedo.
+
+    Raises:
+        ValueError: there is a company, but the pictures show several people.
+    """
     model, views = atelier.model, shots.views
     who, person = views.subject.unique(return_inverse=True)
+    if company is not None:
+        if len(who) != 1:
+            raise ValueError(f"pictures of {len(who)} people are their own company")
+        who, person = who.expand(company.people), person + company.place
     some = cast.rows(who)
     coarse = model.coarse(some.subjects.alpha_id, some.subjects.alpha_exp)
     head = model.head_of(coarse)

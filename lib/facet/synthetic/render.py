@@ -109,12 +109,20 @@ def truth_vertices(
         relief: (M, V, 3) mm, model frame, from the skin of each view to the surface asked for
             (`Beards.relief`); None is the skin.
     """
+    return above_rim(model, truth_points(model, subjects, views, relief))
+
+
+def truth_points(model: FaceModel, subjects: Subjects, views: Views, relief: Tensor | None = None) -> Tensor:
+    """(M, V, 3) as `truth_vertices`, z from the origin."""
     chosen = subjects.rows(views.subject)
     face = model.blend(chosen.alpha_id, chosen.alpha_exp)
-    points, _ = views.project(face if relief is None else face + relief)
-    return torch.cat(
-        [points[..., :2], points[..., 2:] - points[:, model.rim, 2:].amin(dim=1, keepdim=True)], dim=-1
-    )
+    return views.project(face if relief is None else face + relief)[0]
+
+
+def above_rim(model: FaceModel, points: Tensor) -> Tensor:
+    """Face-patch vertices (M, V, 3), z measured from the deepest of the rim."""
+    deepest = points[:, model.rim, 2:].amin(dim=1, keepdim=True)
+    return torch.cat([points[..., :2], points[..., 2:] - deepest], dim=-1)
 
 
 def truth_maps(sampler: UVSampler, subjects: Subjects, views: Views, relief: Tensor | None = None) -> Tensor:

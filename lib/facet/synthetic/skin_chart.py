@@ -23,6 +23,7 @@ from facet.synthetic.paint import line, smooth
 SKIN, BODY = PARTS.index("skin"), PARTS.index("body")
 UPPER_LIP = ((0, -37.6), (4, -36.6), (9, -37.6), (16, -41), (24.5, -47.2))  # |x|, y
 LOWER_LIP = ((0, -59), (8, -58.3), (16, -55), (24.5, -47.6))
+LIPS = (24.5, 68.0)  # largest |x|, least z
 HAIRLINE = ((-110, -62), (-60, -45), (-38, -28), (-14, 8), (10, 20), (30, 50), (58, 80), (100, 90))  # z, y
 BEARD_LINE = ((0, 12), (12, -2), (30, -24), (55, -36), (80, -33), (100, -30))  # z, y
 # Mounds of colour: centre |x|, y, z and reach along the three axes, mm.
@@ -249,7 +250,8 @@ def lip_depth(place: Tensor) -> Tensor:
     """(M,) mm inside the outline of the lips, negative outside."""
     x, y = place[:, 0].abs(), place[:, 1]
     inside = torch.minimum(line(UPPER_LIP, x) - y, y - line(LOWER_LIP, x))
-    return torch.minimum(torch.minimum(inside, 24.5 - x), 0.5 * (place[:, 2] - 68))
+    half_width, back = LIPS
+    return torch.minimum(torch.minimum(inside, half_width - x), 0.5 * (place[:, 2] - back))
 
 
 def _shapes(place: Tensor, skin: Tensor) -> dict[str, Tensor]:

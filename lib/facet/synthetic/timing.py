@@ -16,7 +16,7 @@ from facet.synthetic.portrait import Atelier, Cast, Shots
 from facet.synthetic.render import Studio, render, truth_maps
 from facet.synthetic.scene import SUPERSAMPLING
 from facet.synthetic.sitting import posed, sit
-from facet.synthetic.truth import truth_of
+from facet.synthetic.truth import photograph_with_truth, truth_of
 
 YAWS = tuple(range(-75, 76, 30))  # of the pictures that are timed
 PATIENCE = 600.0  # seconds for the processes to start: ten each on an idle machine
@@ -25,9 +25,9 @@ PATIENCE = 600.0  # seconds for the processes to start: ten each on an idle mach
 def speed_rows(atelier: Atelier, studio: Studio, size: int, *, repeats: int = 3) -> list[dict]:
     """Milliseconds a picture of size × size for each step of the generator: medians over `repeats`.
 
-    Steps: the position map alone, a picture of either generation, the ground truth pack, picture and pack;
-    and the bare head's geometry, at the samples that a picture has, by our rasteriser and by open3d's ray
-    caster (with building its scene, which every new head needs).
+    Steps: the position map alone, a picture of either generation, the ground truth pack alone, picture and
+    pack of one scene; and the bare head's geometry, at the samples that a picture has, by our rasteriser and
+    by open3d's ray caster (with building its scene, which every new head needs).
 
     Returns:
         rows with step, size, ms, images_per_second, threads; `cpu_ms` is processor time, which does not grow
@@ -42,10 +42,10 @@ def speed_rows(atelier: Atelier, studio: Studio, size: int, *, repeats: int = 3)
         "picture, first generation": lambda: render(studio, subjects, views, size=size, shift=0),
         "picture": lambda: portrait.photograph(atelier, cast, shots, size=size, shift=0),
         "ground truth pack": lambda: truth_of(atelier, maps, cast, shots, size=size, shift=0),
+        "picture and pack": lambda: photograph_with_truth(atelier, maps, cast, shots, size=size, shift=0),
     }
-    timed = {name: _timed(repeats, step) for name, step in steps.items()}
-    timed["picture and pack"] = timed["picture"] + timed["ground truth pack"]
-    rows = [_row(name, size, *times.quantile(0.5, dim=0).tolist()) for name, times in timed.items()]
+    timed = {name: _timed(repeats, step).quantile(0.5, dim=0) for name, step in steps.items()}
+    rows = [_row(name, size, *times.tolist()) for name, times in timed.items()]
     return rows + _geometry_rows(atelier, cast, shots, size, repeats)
 
 
@@ -98,8 +98,7 @@ def _open(ready, size: int) -> None:
 
 def _work(_: int) -> None:
     atelier, maps, cast, shots, size = _desk["work"]
-    portrait.photograph(atelier, cast, shots, size=size, shift=0)
-    truth_of(atelier, maps, cast, shots, size=size, shift=0)
+    photograph_with_truth(atelier, maps, cast, shots, size=size, shift=0)
 
 
 def _row(step: str, size: int, ms: float, cpu_ms: float | None) -> dict:

@@ -14,14 +14,15 @@ from facet.rendering.interpolation import averaged, blended, rows_of
 from facet.synthetic import scene as scenes
 from facet.synthetic.beards import Beards
 from facet.synthetic.occluders import paint_occluders
-from facet.synthetic.portrait import Atelier, Cast, Shots, illuminate
-from facet.synthetic.render import truth_texels, truth_vertices
-from facet.synthetic.skin_chart import lip_depth
+from facet.synthetic.portrait import Atelier, Cast, Exposure, Shots, expose, illuminate
+from facet.synthetic.render import above_rim, truth_points, truth_texels
+from facet.synthetic.skin_chart import LIPS, LOWER_LIP, UPPER_LIP, lip_depth
 from facet.synthetic.skin_paint import under_collar
 
 CLASSES = ("background", "skin", "lips", "mouth", "eyes", "hair", "accessory", "cloth", "occluder")
 HAIRY = ("hair", "beard", "moustache", "brows", "lashes")
 NEAR = 3.0  # mm that a point may lie behind what its pixel shows and still be seen
+SLACK = 0.1  # mm by which zones are larger than what they hold
 
 
 @dataclass
@@ -61,6 +62,7 @@ def truth_of(
     size: int,
     shift: float,
     beards: Beards | None = None,
+    exposure: Exposure | None = None,
 ) -> Truth:
     """The truth of the pictures that `portrait.photograph` takes of the same tables.
 
@@ -68,30 +70,33 @@ def truth_of(
         sampler: of the position maps, at any size.
         size: S; shift: pixels from the crop's corner to the picture's.
         beards: whose volume vertices and maps have; None for bare skin.
+        exposure: what `portrait.expose` made of these tables, which saves most of the work.
     """
     model, views, k = atelier.model, shots.views, scenes.SUPERSAMPLING
-    scene, _, albedo = illuminate(atelier, cast, shots, size=size, shift=shift)
+    if exposure is None:
+        scene, _, albedo = illuminate(atelier, cast, shots, size=size, shift=shift)
+        cover = paint_occluders(albedo.new_zeros(len(shots), 3, size, size), shots.occluder)[1]
+    else:
+        scene, albedo, cover = exposure.scene, exposure.albedo, exposure.cover
     depth = scene.points[:, 2] * views.scale.index_select(0, scene.image)
     groups = (scene.normals, albedo, _mean_place(atelier, scene))
     layers = [depth, *(column for group in groups for column in group.unbind(1)), torch.ones_like(depth)]
     planes = averaged(layers, scene.fragments, k)
     empty = planes[:, -1:] == 0
     planes = planes / planes[:, -1:].clamp(min=1e-6)
-    hidden = paint_occluders(planes.new_zeros(len(planes), 3, size, size), shots.occluder)[1][:, 0] > 0.5
+    hidden = cover[:, 0] > 0.5
     segmentation = _vote(_classes(atelier, scene, cast.skin.weave[views.subject]), scene.fragments, k)
     segmentation[hidden] = CLASSES.index("occluder")
     pncc, shown = planes[:, 7:10], planes[:, 10:11] > 0.5
     relief = None if beards is None else beards.of_views(cast.subjects, cast.outfit, views)
-    chosen = cast.subjects.rows(views.subject)
-    exact = model.blend(chosen.alpha_id, chosen.alpha_exp)
-    exact, _ = views.project(exact if relief is None else exact + relief)
+    exact = truth_points(model, cast.subjects, views, relief)
     texels = truth_texels(sampler, cast.subjects, views, relief)
     seen = Seen(scene.fragments.depth / k, hidden, views.scale, shift)
     maps = sampler.as_map(texels.transpose(1, 2))
     side = maps.shape[-1]
     return Truth(
         position_map=maps,
-        vertices=truth_vertices(model, cast.subjects, views, relief),
+        vertices=above_rim(model, exact),
         depth=planes[:, 0].masked_fill(empty[:, 0], torch.nan),
         normals=F.normalize(planes[:, 1:4], dim=1, eps=1e-6).masked_fill(empty, 0),
         pncc=pncc * shown,
@@ -100,6 +105,23 @@ def truth_of(
         landmark_seen=seen(exact[:, model.landmarks]),
         texel_seen=seen(texels[:, : side * side]).view(-1, side, side),
     )
+
+
+def photograph_with_truth(
+    atelier: Atelier,
+    sampler: UVSampler,
+    cast: Cast,
+    shots: Shots,
+    *,
+    size: int,
+    shift: float,
+    split: str = "train",
+    beards: Beards | None = None,
+) -> tuple[Tensor, Truth]:
+    """`portrait.photograph` and `truth_of`, equal to both and quicker: the scene is rasterised once."""
+    exposure = expose(atelier, cast, shots, size=size, shift=shift, split=split)
+    found = truth_of(atelier, sampler, cast, shots, size=size, shift=shift, beards=beards, exposure=exposure)
+    return exposure.pictures, found
 
 
 @dataclass
@@ -144,34 +166,81 @@ def mean_place(model: FaceModel) -> Tensor:
     return out
 
 
+@dataclass
+class Zones:
+    """Where on the head things are: of its Vh vertices and its F triangles.
+
+    Which triangles may hold something is known beforehand, so that samples of the others are not asked.
+
+    Attributes:
+        place: (Vh, 4) `mean_place`.
+        face: (F,) bool, some corner belongs to the mean face; lips: (F,) bool.
+        low: (F,) mm that its lowest point lies below a collar of height 0 without a V, negative above it.
+    """
+
+    place: Tensor
+    face: Tensor
+    lips: Tensor
+    low: Tensor
+
+    @classmethod
+    def of(cls, model: FaceModel) -> "Zones":
+        """Those of a model."""
+        place = mean_place(model)
+        corners = model.head_rest[model.head_triangles]  # (F, 3, 3)
+        most, least = corners.amax(dim=1) + SLACK, corners.amin(dim=1) - SLACK
+        top, bottom = max(y for _, y in UPPER_LIP), min(y for _, y in LOWER_LIP)
+        lips = (most[:, 0] > -LIPS[0]) & (least[:, 0] < LIPS[0]) & (most[:, 2] > LIPS[1])
+        lips &= (most[:, 1] > bottom) & (least[:, 1] < top)
+        none = corners.new_zeros(())
+        low = under_collar(corners, none, none).amax(dim=1)  # linear in the place
+        return cls(place, (place[model.head_triangles, 3] > 0).any(dim=1), lips, low)
+
+
 def _mean_place(atelier: Atelier, scene: scenes.Scene) -> Tensor:
     """(N, 4) `mean_place` of the samples; 0 for those of anything but the face's skin."""
-    own, corners = _of_head(atelier, scene)
-    found = blended(atelier.mean_place.mT.contiguous(), corners, rows_of(scene.weights, own))
+    own, triangle = _of_head(atelier, scene)
+    face = atelier.zones.face.index_select(0, triangle).nonzero()[:, 0]
+    own = own.index_select(0, face)
+    found = _blended(atelier.zones.place, atelier, scene, own, triangle.index_select(0, face))
     out = found.new_zeros(4, len(scene.item))
     return out.index_copy_(1, own, torch.where(found[:, 3:] > 0.999, found, 0).mT).mT
 
 
 def _of_head(atelier: Atelier, scene: scenes.Scene) -> tuple[Tensor, Tensor]:
-    """(K,) samples that show the face model's head, and (3, K) its vertices around them."""
-    model = atelier.model
-    own = ((scene.item < 0) & (scene.triangle < len(model.head_triangles))).nonzero()[:, 0]
-    return own, model.head_triangles.index_select(0, scene.triangle.index_select(0, own)).mT
+    """(K,) samples that show the face model's head, and its triangles there."""
+    head = (scene.item < 0) & (scene.triangle < len(atelier.model.head_triangles))
+    own = head.nonzero()[:, 0]
+    return own, scene.triangle.index_select(0, own)
+
+
+def _blended(
+    table: Tensor, atelier: Atelier, scene: scenes.Scene, samples: Tensor, triangle: Tensor
+) -> Tensor:
+    """(K, C) values (Vh, C) of the head's vertices at samples (K,), which show triangles (K,)."""
+    corners = atelier.model.head_triangles.index_select(0, triangle).mT
+    return blended(table.mT.contiguous(), corners, rows_of(scene.weights, samples))
 
 
 def _classes(atelier: Atelier, scene: scenes.Scene, weave: Tensor) -> Tensor:
     """(N,) index into CLASSES of the samples; weave: (M, 4) of the people, see `Skin`."""
     kinds = {"mouth": "mouth", "tongue": "mouth", "eye_left": "eyes", "eye_right": "eyes"}
     out = torch.full_like(scene.item, CLASSES.index("cloth"))  # the chest below the face model
-    own, corners = _of_head(atelier, scene)
+    own, triangle = _of_head(atelier, scene)
     table = torch.tensor([CLASSES.index(kinds.get(part, "skin")) for part in PARTS], device=out.device)
-    part = atelier.head.part.index_select(0, scene.triangle.index_select(0, own))
-    found = table.index_select(0, part)
-    rest = blended(atelier.model.head_rest.mT.contiguous(), corners, rows_of(scene.weights, own))
+    found = table.index_select(0, atelier.head.part.index_select(0, triangle))
+    image, (collar, depth) = scene.image.index_select(0, own), weave[:, 2:].unbind(1)
+    zones, rest = atelier.zones, atelier.model.head_rest
     skin = found == CLASSES.index("skin")
-    found[skin & (lip_depth(rest) > 0)] = CLASSES.index("lips")
-    collar, depth = weave[:, 2:].index_select(0, scene.image.index_select(0, own)).unbind(1)
-    found[skin & (under_collar(rest, collar, depth) > 0)] = CLASSES.index("cloth")
+    some = (skin & zones.lips.index_select(0, triangle)).nonzero()[:, 0]
+    place = _blended(rest, atelier, scene, own.index_select(0, some), triangle.index_select(0, some))
+    found[some[lip_depth(place) > 0]] = CLASSES.index("lips")
+    highest = (collar - depth.clamp(max=0) + SLACK).index_select(0, image)
+    some = (skin & (zones.low.index_select(0, triangle) + highest > 0)).nonzero()[:, 0]
+    place = _blended(rest, atelier, scene, own.index_select(0, some), triangle.index_select(0, some))
+    image = image.index_select(0, some)
+    below = under_collar(place, collar.index_select(0, image), depth.index_select(0, image))
+    found[some[below > 0]] = CLASSES.index("cloth")
     out.index_copy_(0, own, found)
     worn = (scene.item >= 0).nonzero()[:, 0]
     names = ["hair" if k in HAIRY else "mouth" if k == "teeth" else "accessory" for k in KINDS]
