@@ -31,6 +31,7 @@ SHOWN = {
     ("mobile", ""): "front",
     ("twoview", ""): "pair",
     ("residual", ""): "front",
+    ("residual", "logit"): "front",
     ("prn", "longer"): "front",
 }
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
