@@ -239,7 +239,7 @@ def test_recipes_go_on_from_prn(tmp_path):
     profile = profiles.load("smoke")
     made, prn = (recipes.recipe(name, profile) for name in ("residual", "prn"))
     longer = recipes.recipe("prn", profile, variant="longer")
-    steps = round(0.4 * profile.steps)
+    steps = round(starts.Start().share * profile.steps)
     assert made.settings.steps == longer.settings.steps == steps
     assert made.options == {"squash": "tanh", "frozen_steps": steps // 2}
     assert made.data["start"]["name"] == prn.name == "prn-smoke"

@@ -32,6 +32,7 @@ SHOWN = {
     ("mobile", ""): "front",
     ("twoview", ""): "pair",
     ("residual", ""): "front",
+    ("residual", "logit"): "front",
     ("prn", "longer"): "front",
 }
 HOURGLASSES = ("landmarks", "vrn", "vrn-multitask", "vrn-guided")  # trained as `volumetric` says

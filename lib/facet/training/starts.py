@@ -32,7 +32,7 @@ class Start:
     """
 
     origin: tuple[str, str] = ("prn", "")
-    share: float = 0.4
+    share: float = 0.3
     frozen: float = 0.0
     options: tuple[tuple[str, object], ...] = ()
     loss: tuple[tuple[str, object], ...] = ()
@@ -41,6 +41,9 @@ class Start:
 _STAGES = (("name", "stages"), ("briefs", 1.0))
 STARTED = {
     ("residual", ""): Start(frozen=0.5, options=(("squash", "tanh"),), loss=_STAGES),
+    ("residual", "logit"): Start(
+        frozen=0.5, options=(("squash", "tanh"), ("join", "logit")), loss=_STAGES
+    ),  # ours: Delta = 0 leaves Brief as it is
     ("prn", "longer"): Start(),
 }
 
