@@ -156,12 +156,13 @@ def _train(options: argparse.Namespace) -> None:
     else:
         _, history = obtain(made, task, **how)
     last, best = history.rows[-1] if history.rows else None, history.best
+    budget = made.settings.steps * made.settings.batch
     state = "finished" if history.finished else "stopped in time; the same command goes on"
     if last is None:
         print(f"{made.name}: {state}, before the first validation")
         return
     print(
-        f"{made.name}: {state}; {last['samples']:,} of {profile.samples:,} samples, "
+        f"{made.name}: {state}; {last['samples']:,} of {budget:,} samples, "
         f"best validation loss {best['val_loss']:.5g}"
     )
 
@@ -269,7 +270,7 @@ def _data_weights(options: argparse.Namespace) -> None:
     from facet.training import recipes, release, weights_state
 
     profile = profiles.load(options.profile)
-    for system, variant in recipes.SHOWN:
+    for system, variant in [*recipes.SHOWN, *((name, "") for name in recipes.HOURGLASSES)]:
         made = recipes.recipe(system, profile, variant=variant)
         found = weights_state(made)
         if options.release and found.state == "trained":

@@ -88,7 +88,7 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.body[-1].weight)
 
 
-def start_quiet(layer: nn.Conv2d, *, bias: float = 0.0) -> None:
-    """Let a last convolution start near one answer everywhere."""
+def start_quiet(layer: nn.Conv2d) -> None:
+    """Let a last convolution start near 0 everywhere."""
     nn.init.normal_(layer.weight, std=0.01)
-    nn.init.constant_(layer.bias, bias)
+    nn.init.zeros_(layer.bias)

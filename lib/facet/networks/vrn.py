@@ -39,8 +39,8 @@ class Regressor(nn.Sequential):
         super().__init__(nn.Conv2d(channels, depth * factor**2, 1), nn.PixelShuffle(factor))
 
     def start(self) -> None:
-        """Start as empty as volumes are, at about a sixth."""
-        start_quiet(self[0], bias=-1.6)
+        """Start undecided about every voxel."""
+        start_quiet(self[0])
 
 
 class Volumetric(nn.Module):
