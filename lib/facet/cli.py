@@ -174,6 +174,7 @@ def _train(options: argparse.Namespace) -> None:
     else:
         _, history = obtain(made, task, **how)
     last, best = history.rows[-1] if history.rows else None, history.best
+    budget = made.settings.steps * made.settings.batch
     state = "finished" if history.finished else "stopped in time; the same command goes on"
     if last is None:
         print(f"{made.name}: {state}, before the first validation")

@@ -7,7 +7,8 @@ belongs to y_k. As in the original paper, ICP tells: the truth is moved rigidly 
 (point-to-point, from where it lies), x_k is the prediction's closest surface point to the moved y_k, and then
 the motion is forgotten: the distance is measured where things were predicted (`correspondence`), and for the
 shape alone after undoing the motion (`correspondence-aligned`). Every system of a table goes through this,
-also those that have a correspondence of their own.
+also those that have a correspondence of their own. Closest points flatter a mesh that has surfaces
+everywhere, the aligned ones most: such a number means nothing of a network that has not learnt yet.
 """
 
 from __future__ import annotations

@@ -86,3 +86,9 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Residual):
             nn.init.zeros_(module.body[-1].weight)
+
+
+def start_quiet(layer: nn.Conv2d) -> None:
+    """Let a last convolution start near 0 everywhere."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from facet.heatmaps import COUNT, soft_argmax
 from facet.networks.blocks import check_image_size, scaled
-from facet.networks.hourglass import FEATURES, initialise, stage, stem
+from facet.networks.hourglass import FEATURES, initialise, stage, start_quiet, stem
 from facet.networks.registry import register
 
 
@@ -32,6 +32,8 @@ class Landmarks(nn.Module):
         self.features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
         self.again = nn.ModuleList(nn.Conv2d(COUNT, channels, 1) for _ in range(stacks - 1))
         initialise(self)
+        for scores in self.scores:
+            start_quiet(scores)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in [0, 1] -> (B, stacks, 68, S/4, S/4); softmax over places makes a heat-map."""

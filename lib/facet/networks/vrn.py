@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from facet.heatmaps import COUNT
 from facet.networks.blocks import check_image_size, scaled
-from facet.networks.hourglass import FEATURES, STRIDE, initialise, stage, stem
+from facet.networks.hourglass import FEATURES, STRIDE, initialise, stage, start_quiet, stem
 from facet.networks.registry import register
 
 PAPER_SIZE = 192  # pixels of the photo that the paper's numbers are for
@@ -37,6 +37,10 @@ class Regressor(nn.Sequential):
             )
         factor = height // places
         super().__init__(nn.Conv2d(channels, depth * factor**2, 1), nn.PixelShuffle(factor))
+
+    def start(self) -> None:
+        """Start undecided about every voxel."""
+        start_quiet(self[0])
 
 
 class Volumetric(nn.Module):
@@ -71,6 +75,7 @@ class VRN(Volumetric):
         self.stages = nn.Sequential(*(stage(image_size, channels) for _ in range(2)))
         self.regressor = Regressor(channels, image_size, self.volume)
         initialise(self)
+        self.regressor.start()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in [0, 1] -> (B, D, H, W) scores, slice 0 the farthest from the camera."""
@@ -110,6 +115,8 @@ class Multitask(Volumetric):
         self.regressor = Regressor(channels, image_size, self.volume)
         self.scores = nn.Conv2d(channels, COUNT, 1)
         initialise(self)
+        self.regressor.start()
+        start_quiet(self.scores)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) -> scores of the volume (B, D, H, W) and of the heat-maps (B, 68, S/4, S/4)."""

@@ -56,6 +56,7 @@ def find_landmarks(
         ValueError: the box lies outside of the photo.
     """
     size, device = network.image_size, next(network.parameters()).device
+    image = np.require(image, requirements="W")  # torch warns of arrays that cannot be written to
     square = crop_box_from_bounds(torch.as_tensor(np.asarray(box, dtype=np.float64)))
     found = None
     for _ in range(rounds):

@@ -107,7 +107,9 @@ def shown(
     """
     found, _ = recipes.ready([(system, "") for system in systems], profile, train=train, seed=seed)
     trial = profile.with_(
-        name=f"{profile.name}-trial", options={"hourglass_samples": TRIAL * profile.batch}, validate_every=100
+        name=f"{profile.name}-trial",
+        validate_every=100,
+        options={"hourglass_samples": TRIAL * profile.batch, "volume_samples": TRIAL * profile.batch},
     )
     networks, histories, missing = {}, {}, []
     for system in systems:
@@ -124,8 +126,10 @@ def shown(
 
 def _settings(system: str, profile: Profile, seed: int | None, device: str) -> Settings:
     changes = {} if seed is None else {"seed": seed}
-    samples = int(profile.options.get("hourglass_samples", profile.samples))
-    steps = -(-samples // profile.batch)
+    samples = profile.options.get("hourglass_samples", profile.samples)
+    if system in VOLUMES:
+        samples = profile.options.get("volume_samples", samples)
+    steps = -(-int(samples) // profile.batch)
     changes |= {"steps": steps, "device": device, "warmup": min(recipes.WARMUP, steps // 10), "patience": 0}
     if system == "landmarks":
         rate = LANDMARK_RATE * profile.learning_rate
