@@ -106,7 +106,7 @@ def package_photos(size: int) -> tuple[Tensor, list[str]]:
     crops = []
     for photo in found:
         matrix = crop_box_from_bounds(torch.tensor([photo.box])).matrix(size)
-        crops.append(crop_image(np.ascontiguousarray(photo.load()), matrix, size))
+        crops.append(crop_image(np.array(photo.load()), matrix, size))
     if not crops:
         return torch.zeros(0, 3, size, size), []
     return torch.cat(crops), [photo.name for photo in found]

@@ -23,6 +23,7 @@ from facet.synthetic.test_sets import TestSet
 SECONDS = ("none", "twice", "true")  # beside stored views
 WINDOW, SIGMA = 11, 1.5  # of SSIM (Wang et al. 2004), pixels
 STABLE = (0.01**2, 0.03**2)
+TRUE_FACE = "true face, holes filled"
 
 
 def view_number(yaw: float, pitch: float) -> int:
@@ -85,7 +86,8 @@ def view_quality(
     The photo's colours are brought to the view's first, channel by channel (each photo has its own exposure).
 
     Args:
-        rotators: name → rotator; they differ in the generator alone, the fit is the first one's.
+        rotators: name → rotator; they differ in the generator alone, the fit is the first one's. The first is
+            shown with the true face for a fit, too: what its views lack besides the fit.
         turns: (from yaw, to yaw), Florence yaws.
 
     Returns:
@@ -99,14 +101,17 @@ def view_quality(
             source, target = (people[view_number(yaw, 0.0)] for yaw in (start, end))
             photo = source["images"][None].to(plain.device)
             about = {"identity": source["identity"], "from": start, "to": end, "turn": abs(end - start)}
-            drawn = true_pair(photo, plain.heads(photo), plain.completion, target["vertices"][None].to(photo))
-            answer, head = recoloured(target["images"][None].to(photo), drawn), drawn.render.head
-            about["seen"] = float(drawn.render.seen.sum() / head.sum())
-            for name, rotator in rotators.items():
-                view = drawn if rotator.generator is None else repaired(drawn, rotator.generator)
-                quality = {"psnr": psnr(view.image, answer, head), "ssim": ssim(view.image, answer, head)}
-                quality = {measure: float(value[0]) for measure, value in quality.items()}
-                rows.append({"rotator": name, **about, **quality})
+            truth = target["vertices"][None].to(photo)
+            found = {"": plain.heads(photo), TRUE_FACE: plain.completion(source["vertices"][None].to(photo))}
+            for fitted, heads in found.items():
+                drawn = true_pair(photo, heads, plain.completion, truth)
+                answer, head = recoloured(target["images"][None].to(photo), drawn), drawn.render.head
+                about["seen"] = float(drawn.render.seen.sum() / head.sum())
+                for name, rotator in rotators.items() if not fitted else ((fitted, plain),):
+                    view = drawn if rotator.generator is None else repaired(drawn, rotator.generator)
+                    quality = psnr(view.image, answer, head), ssim(view.image, answer, head)
+                    values = dict(zip(("psnr", "ssim"), map(float, quality), strict=True))
+                    rows.append({"rotator": name, **about, **values})
     return pd.DataFrame(rows)
 
 

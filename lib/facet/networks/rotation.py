@@ -22,17 +22,21 @@ from facet.networks.registry import register
 # streets from nothing; between the guide and its scales and shifts half of theirs.
 FILTERS, LAST = (256, 256, 256, 128, 64), 32
 HIDDEN = 64
+GROUPS = 4  # every channel count is a multiple of it
 LEAK = 0.2
 GUIDE = 3  # channels: seen, seen mirrored, head
 SCALES, LAYERS, FIRST = 2, 4, 64  # of the discriminators: how many, their layers, filters of the first
 
 
 class AdaptiveNorm(nn.Module):
-    """Batch normalisation, scaled and shifted place by place: γ(m) · x̂ + β(m)."""
+    """Group normalisation, scaled and shifted place by place: γ(m) · x̂ + β(m).
+
+    Park et al. normalise over the batch; ours is too small for that (groups: Wu and He 2018).
+    """
 
     def __init__(self, channels: int, told: int, hidden: int):
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = nn.GroupNorm(GROUPS, channels, affine=False)
         self.shared = nn.Conv2d(told, hidden, 3, padding=1)
         self.scale_shift = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
 

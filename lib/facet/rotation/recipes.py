@@ -39,7 +39,7 @@ TRAININGS = {
     **{("twoview", kind): kind for kind in KINDS},
 }
 # Of the generator: share of the profile's steps, of its batch, of its people.
-GAME = {"steps": 0.4, "batch": 0.5, "people": 0.5, "learning_rate": 2e-4}
+GAME = {"steps": 0.4, "batch": 0.5, "people": 0.5, "learning_rate": 4e-4}
 SHARES = Shares()
 
 
