@@ -270,6 +270,12 @@ def _add_data(commands) -> None:
         "build", help="build the face model, its people and what they wear, if they are not in data/cache"
     )
     build.set_defaults(run=_data_build)
+    pack = parts.add_parser("pack", help="pack what a training on rendered people reads into one small file")
+    pack.add_argument("parcel", help="the file to write")
+    pack.set_defaults(run=_data_pack)
+    unpack = parts.add_parser("unpack", help="put what was packed under data/cache")
+    unpack.add_argument("parcel", help="what `facet data pack` wrote")
+    unpack.set_defaults(run=_data_unpack)
     weights = parts.add_parser("weights", help="list trained networks, or release those that are finished")
     weights.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
     weights.add_argument(
@@ -297,6 +303,22 @@ def _data_build(options: argparse.Namespace) -> None:
         print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
     model = face_model.load()
     print(f"face model: {len(model.mean):,} vertices, {len(model.triangles):,} triangles")
+
+
+def _data_pack(options: argparse.Namespace) -> None:
+    from facet import parcel
+    from facet.face_model import files, wearables
+    from facet.synthetic import eye_assets
+
+    parcel.pack((*files.ensure(), wearables.ensure(), eye_assets.ensure()), Path(options.parcel))
+    print(f"{options.parcel} ({Path(options.parcel).stat().st_size / 2**20:.1f} MiB)")
+
+
+def _data_unpack(options: argparse.Namespace) -> None:
+    from facet import parcel, paths
+
+    for path in parcel.unpack(Path(options.parcel), paths.CACHE):
+        print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
 
 
 def _data_weights(options: argparse.Namespace) -> None:
