@@ -14,14 +14,13 @@ from facet.crop import crop_box, crop_box_from_bounds, crop_image
 from facet.evaluation.normalisers import landmark_box
 from facet.evaluation.protocol import Surface
 from facet.evaluation.volumetric import evaluate_surfaces
-from facet.face_model import FaceModel, sampler_at
+from facet.face_model import FaceModel
 from facet.reconstruction import detect
 from facet.reconstruction.landmarks import find_landmarks, landmarks_of_crops
 from facet.reconstruction.volumes import Solid, lattice_of, predict_volumes, solid_of
 from facet.rendering.voxels import Lattice
 from facet.synthetic.dataset import Pictures
-from facet.synthetic.points import alone
-from facet.synthetic.render import truth_texels
+from facet.synthetic.render import truth_vertices
 from facet.synthetic.solids import solids_of
 
 BATCH = 16
@@ -173,14 +172,11 @@ def is_watertight(triangles: np.ndarray) -> bool:
 
 def box_samples(pictures: Pictures, model: FaceModel, people: Iterable[int], view: int) -> list[dict]:
     """Pictures with what lies around their crops: samples with `photo` (L, L, 3) uint8 and its truth."""
-    sampler = sampler_at(model, *alone(torch.arange(len(model.mean))), modes=model.detail_modes)
     shift, rows = pictures.description.window[1], []
     for person in people:
         row = pictures.view_rows(torch.tensor([person]), torch.tensor([view]))
         seen = pictures.views.rows(row)
-        vertices = truth_texels(sampler, pictures.subjects, seen)[0]
-        floor_z = vertices[model.rim, 2].amin()
-        vertices = vertices + torch.tensor([shift, shift, 0.0]) - torch.tensor([0.0, 0.0, 1.0]) * floor_z
+        vertices = truth_vertices(model, pictures.subjects, seen)[0] + torch.tensor([shift, shift, 0.0])
         photo = np.ascontiguousarray(pictures.picture(person, view).transpose(1, 2, 0))
         angles = {"yaw": float(seen.yaw[0]), "pitch": float(seen.pitch[0])}
         about = {"identity": int(pictures.subjects.identity[person]), "scale": float(seen.scale[0]), **angles}
