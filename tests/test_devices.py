@@ -35,6 +35,7 @@ def test_what_is_elsewhere_does_not_meet_what_is_here():
             torch.rand(3, generator=torch.Generator(), device=ELSEWHERE)
 
 
+@pytest.mark.slow
 @pytest.mark.assets
 def test_portraits_and_their_truth_are_made_where_the_tables_are():
     cast, shots = sit(atelier(), [0, 1], posed([0.0, 60.0], people=2), size=SIZE)
