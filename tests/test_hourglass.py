@@ -114,7 +114,8 @@ def test_guide_stacks_colour_and_heatmaps():
     stacked = heatmaps.guide(images, landmarks, sigma=1.0)
     assert stacked.shape == (2, 71, SIZE, SIZE)
     assert torch.equal(stacked[:, :3], images)
-    assert torch.equal(stacked[:, 3:], heatmaps.gaussian_maps(landmarks, SIZE, SIZE, sigma=1.0))
+    torch.testing.assert_close(stacked[:, 3:], heatmaps.gaussian_maps(landmarks, SIZE, SIZE, sigma=1.0))
+    assert stacked.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_predict_landmarks_names_what_does_not_fit():
