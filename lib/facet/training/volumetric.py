@@ -135,6 +135,7 @@ def _settings(system: str, profile: Profile, seed: int | None, device: str) -> S
         rate = LANDMARK_RATE * profile.learning_rate
         return Settings.from_profile(profile, schedule="cosine", learning_rate=rate, **changes)
     epochs = -(-steps // profile.validate_every)
+    changes["learning_rate"] = float(profile.options.get("volume_rate", profile.learning_rate))
     changes |= {"optimiser": "rmsprop", "schedule": "drop", "halve_every": max(1, round(DROP * epochs))}
     return Settings.from_profile(profile, **changes)
 
