@@ -84,6 +84,21 @@ def test_padded_convolution_has_the_gradients_of_its_sum():
     assert torch.autograd.gradcheck(PaddedConv2d.apply, inputs)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_decoder_layers_train_in_mixed_precision(bias):
+    torch.manual_seed(0)
+    layer = SameTransposedConv2d(8, 8, 1, bias=bias)
+    x = torch.randn(2, 8, 6, 6, requires_grad=True)
+    exact = torch.autograd.grad(layer(x).square().mean(), (x, *layer.parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    mixed = torch.autograd.grad(y.float().square().mean(), (x, *layer.parameters()))
+    assert y.dtype == torch.bfloat16
+    for a, b in zip(exact, mixed, strict=True):
+        assert b.dtype == torch.float32
+        assert (a - b).norm() < 0.02 * a.norm()
+
+
 def test_two_view_has_the_thesis_parameters():
     network = build("twoview", image_size=256, width=1.0)
     assert parameters(network, moving_statistics=True) == 11_791_273

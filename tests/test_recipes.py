@@ -1,5 +1,7 @@
 """From a profile to a training: networks of one table differ in what they are shown, and in nothing else."""
 
+from types import SimpleNamespace
+
 import pytest
 import tiny_people
 import torch
@@ -143,3 +145,17 @@ def test_a_recipe_trains_and_its_weights_are_found_again(tmp_path):
 def test_trained_without_weights_and_without_training():
     with pytest.raises(ValueError, match="no weights for prn-smoke"):
         recipes.trained("prn", PROFILE.with_(learning_rate=0.123), train="never")
+
+
+def test_a_comparison_is_ready_with_what_it_may_have(monkeypatch):
+    state = {"state": "missing"}
+    monkeypatch.setattr(recipes, "weights_state", lambda made: SimpleNamespace(**state))
+    pairs, long = [("prn", "all-poses")], PROFILE.with_(samples=100 * PROFILE.batch)
+    assert recipes.ready(pairs, PROFILE) == (pairs, "")  # a minute of training
+    assert recipes.ready(pairs, long, train="always") == (pairs, "")
+    for profile, train in ((PROFILE, "never"), (long, "never"), (long, "auto")):
+        found, sentence = recipes.ready(pairs, profile, train=train)
+        assert found == []
+        assert "prn all-poses" in sentence
+    state["state"] = "trained"
+    assert recipes.ready(pairs, long, train="never") == (pairs, "")

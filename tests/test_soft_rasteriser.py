@@ -135,6 +135,22 @@ def test_jacobian_of_a_vertex_normal_in_closed_form(generator):
     assert expected.abs().max() > 1e-2
 
 
+def test_triangles_seen_edge_on_have_finite_gradients():
+    # rounding decides on which side of a triangle of no height a pixel lies
+    heights = torch.tensor([0.0, 1e-7, -1e-7, 1e-5])
+    corners = torch.tensor([[1.0, 5.0, 0.0], [9.0, 5.0, 1.0], [5.0, 5.0, 2.0]]).repeat(4, 1, 1)
+    corners[:, 2, 1] += heights
+    corners[0, 2] = corners[0, 0]  # and one without any length
+    colours = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0))
+    for triangle in ([[0, 1, 2]], [[0, 2, 1]]):
+        placed, shown = corners.clone().requires_grad_(), colours.clone().requires_grad_()
+        about = {"sigma": 0.5, "gamma": 1.0, "cull_backfaces": False}
+        picture = soft_rasterise(placed, torch.tensor(triangle), shown, SIZE, **about)
+        gradients = torch.autograd.grad(picture.colour.square().sum() + picture.alpha.sum(), (placed, shown))
+        assert picture.alpha[1:].amax() > 0.4
+        assert all(g.isfinite().all() and g.abs().max() < 1e3 for g in gradients)
+
+
 def test_pieces_give_the_same_picture_and_gradients(generator):
     results = []
     for piece in (None, 137):

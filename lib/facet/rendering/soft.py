@@ -32,6 +32,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 CUT = 1e-4  # a triangle whose probability at a pixel is less than this does not count there
+SLIVER = 1e-3  # a triangle with less of its longest side's square for an area counts as its nearest edge
 _FULL = 50.0  # log-odds of a triangle that covers its pixels fully
 PIECE = {"cpu": 1 << 19, "cuda": 1 << 22}  # pairs worked on at a time
 CANDIDATES = {"cpu": 1 << 18, "cuda": 1 << 23}  # pairs looked at at a time
@@ -259,16 +260,18 @@ def _terms(
     x, y = plane.unbind(2)
     # inside: barycentrics from areas
     turn = x.roll(-1, 1) * y.roll(-2, 1) - y.roll(-1, 1) * x.roll(-2, 1)
-    within = turn / turn.sum(1, keepdim=True)
-    # outside: of the nearest point, which lies on the nearest edge
+    area, longest = turn.sum(1, keepdim=True), (plane - plane.roll(1, 1)).square().sum(2).amax(1)
+    solid = pairs.inside[:, None] & (area.abs() > SLIVER * longest[:, None])
+    within = turn / torch.where(solid, area, 1)
+    # outside, and in slivers: of the nearest point of the nearest edge
     number = torch.arange(len(rows), device=table.device)
     following = (pairs.edge + 1) % 3
     start, end = plane[number, pairs.edge], plane[number, following]
     along = end - start
-    share = (-(start * along).sum(1) / along.square().sum(1)).clamp(0, 1)
+    share = (-(start * along).sum(1) / along.square().sum(1).clamp(min=1e-12)).clamp(0, 1)
     first = functional.one_hot(pairs.edge, 3).to(table.dtype)
     on_edge = first + share[:, None] * (functional.one_hot(following, 3) - first)
-    weights = torch.where(pairs.inside[:, None], within, on_edge)
+    weights = torch.where(solid, within, on_edge)
     # the nearest point moves along the edge without changing the distance: no gradient through `share`
     distance = (start + share.detach()[:, None] * along).square().sum(1)
     odds = torch.where(pairs.inside, distance, -distance) / sigma

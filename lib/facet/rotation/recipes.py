@@ -196,7 +196,7 @@ def ready(
     systems: Sequence[tuple[str, str]], profile: Profile, *, train: str = "auto", seed: int | None = None
 ) -> tuple[list[tuple[str, str]], str]:
     """Of some (system, variant) those that can be shown now, a sentence on the others: see `base.ready`."""
-    if train == "always" or profile.steps < 100:
+    if train == "always" or (train == "auto" and profile.steps < 100):
         return list(systems), ""
     states = {pair: weights_state(recipe(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
     found = [pair for pair in systems if states[pair].state in ("trained", "released")]

@@ -177,9 +177,9 @@ def ready(
     """Of some (system, variant) those that a comparison can show now, and a sentence on the others.
 
     With train = "auto" a comparison does not start trainings of half an hour: systems without weights are
-    left out and named. Budgets of a minute (`profile.steps` under 100) are trained.
+    left out and named. Budgets of a minute (`profile.steps` under 100) are trained, unless train = "never".
     """
-    if train == "always" or profile.steps < 100:
+    if train == "always" or (train == "auto" and profile.steps < 100):
         return list(systems), ""
     states = {pair: weights_state(recipe(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
     found = [pair for pair in systems if states[pair].state in ("trained", "released")]
