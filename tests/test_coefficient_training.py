@@ -166,6 +166,34 @@ def test_refinement_moves_the_face_to_given_landmarks(answer):
     network = SimpleNamespace(name="prn", views=1, output="map")
     with pytest.raises(ValueError, match="refine is for"):
         facet.reconstruct(photo, model=_Named(network), box=(180, 87.5, 270, 177), refine=3)
+    with pytest.raises(ValueError, match="the prior is for"):
+        facet.reconstruct(photo, model=answer, landmarks=wanted, prior=True)
+
+
+def test_landmarks_come_from_the_first_network_at_hand(answer, monkeypatch):
+    """Of the landmark network as of a position map: where it sees them, in pixels of the photo."""
+    photo, box = photos.PHOTOS["astronaut"].load().copy(), np.array((180, 87.5, 270, 177))
+    asked = []
+
+    def none_but(*names):
+        def load_weights(name, device):
+            asked.append(name)
+            if name not in names:
+                raise FileNotFoundError(name)
+            return networks.build(name, image_size=64, width=0.125).eval()
+
+        monkeypatch.setattr(by_coefficients.weights, "load", load_weights)
+        asked.clear()
+
+    for names in (("landmarks", "prn"), ("prn",)):
+        none_but(*names)
+        found = by_coefficients.detected(photo, box, load())
+        assert asked[-1] == names[0]
+        assert found.shape == (68, 2)
+        assert np.isfinite(found).all()
+    none_but()
+    assert by_coefficients.detected(photo, box, load()) is None
+    assert asked == list(by_coefficients.DETECTORS)
 
 
 class _Named(nn.Module):

@@ -124,21 +124,23 @@ def test_an_unknown_side_is_refused():
 
 
 @pytest.mark.assets
-def test_smoothed_is_what_reconstruct_gives():
+@pytest.mark.parametrize("read", [study.smoothed, study.with_prior])
+def test_a_system_is_read_as_reconstruct_does(read):
     from facet.face_model import load
     from facet.reconstruction import View, ask_twice, reconstruct_views, vertices_of_crops
 
     model, network = load(), build("prn", image_size=SIZE, width=0.1).eval()
     photo = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    face = reconstruct_views([View("noise", photo, np.array([12.0, 10.0, 50.0, 52.0]), True)], network, model)
+    system = read(study.System("prn", "all-poses", network))
+    view = View("noise", photo, np.array([12.0, 10.0, 50.0, 52.0]), True)
+    face = reconstruct_views([view], network, model, noise=system.noise)
     crop = crop_image(photo, torch.from_numpy(face.crop)[None], SIZE)
-    found = vertices_of_crops(network, crop, model)
+    found = vertices_of_crops(network, crop, model, noise=system.noise)
     inside = transform_points(
         lift(torch.from_numpy(face.crop)[None]).float(), torch.from_numpy(face.vertices)
     )
     torch.testing.assert_close(found, inside.view_as(found), atol=2e-3, rtol=0)
-    system = study.smoothed(study.System("prn", "all-poses", network))
-    assert system.label == "prn all-poses smoothed"
+    assert system.label == f"prn all-poses {'prior' if system.noise else 'smoothed'}"
     torch.testing.assert_close(system.predictor(model, SIZE)(crop), found)
     mirrored = ask_twice(network, crop.flip(3)).flip(3)
     x, y, z = mirrored.unbind(dim=1)

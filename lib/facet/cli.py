@@ -84,6 +84,9 @@ def _add_reconstruct(commands) -> None:
         metavar="STEPS",
         help="fit the photo itself, with --model coefficients",
     )
+    parser.add_argument(
+        "--prior", action="store_true", help="the most probable face behind the network's position map"
+    )
     parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
     parser.set_defaults(run=_reconstruct)
 
@@ -106,6 +109,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
         correct=options.correct,
         device=options.device,
         refine=options.refine,
+        prior=options.prior,
     )
     face.save(output)
     if options.picture:

@@ -113,7 +113,9 @@ def mean_face_rows(samples: Iterable[Mapping], model, *, test_set: str, **option
     )
 
 
-def position_map_predictor(network, model, *, smooth: bool = False) -> Callable[[Tensor], Tensor]:
+def position_map_predictor(
+    network, model, *, smooth: bool = False, noise: float = 0.0
+) -> Callable[[Tensor], Tensor]:
     """A predictor from a position-map network in eval mode: photos → map → vertices at the model's UV.
 
     A network of one view gets the first three channels of a pair, the front photo.
@@ -123,6 +125,7 @@ def position_map_predictor(network, model, *, smooth: bool = False) -> Callable[
         model: the face model.
         smooth: False reads the bare map; True does what `facet.reconstruct` does: the mean of the answers to
             the photos and to their mirrors, smoothed against the mean face.
+        noise: with `smooth`, mm of it behind which the most probable face is sought; 0 does not.
     """
     from facet.face_model import vertices_from_map
     from facet.networks import predict
@@ -131,7 +134,7 @@ def position_map_predictor(network, model, *, smooth: bool = False) -> Callable[
     def predict_vertices(images: Tensor) -> Tensor:
         images = images[:, : 3 * network.views]
         if smooth:
-            return vertices_of_crops(network, images, model)
+            return vertices_of_crops(network, images, model, noise=noise)
         position_map = predict(network, images)
         return vertices_from_map(position_map, model.uv.to(position_map.device))
 

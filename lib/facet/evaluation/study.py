@@ -21,6 +21,7 @@ from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose
 from facet.evaluation.protocol import Counted, evaluate, position_map_predictor
 from facet.face_model import FaceModel, load
 from facet.profiles import Profile
+from facet.reconstruction.prior import NOISE
 from facet.synthetic.test_sets import FLORENCE, FLORENCE_2, PAIRS, PAIRS_2, TestSet, florence, pairs
 
 OPEN = {
@@ -46,6 +47,7 @@ class System:
         samples: training images that it has seen.
         weights: the file that they came from, or None.
         smooth: read as `facet.reconstruct` does, see :func:`position_map_predictor`; False is the bare map.
+        noise: with `smooth`, mm, of `facet.reconstruct(..., prior=True)`; 0 is without.
         side: which side photo a system of two photos is shown: "own", "another's" (of the next person, turned
             the same way) or "none" (mid grey). The last two are controls: does it look at the side photo?
     """
@@ -56,6 +58,7 @@ class System:
     samples: int = 0
     weights: Path | None = None
     smooth: bool = False
+    noise: float = 0.0
     side: str = "own"
 
     @property
@@ -71,13 +74,18 @@ class System:
     def predictor(self, model: FaceModel, image_size: int) -> Callable[..., Tensor]:
         """What `evaluate` calls."""
         if self.network is not None:
-            return position_map_predictor(self.network, model, smooth=self.smooth)
+            return position_map_predictor(self.network, model, smooth=self.smooth, noise=self.noise)
         return MeanFace(model, image_size) if self.name == "mean-face" else MeanFaceTruePose(model)
 
 
 def smoothed(system: System) -> System:
     """The same network, read as `facet.reconstruct` does; "smoothed" joins its variant."""
     return replace(system, smooth=True, variant=f"{system.variant} smoothed".strip())
+
+
+def with_prior(system: System) -> System:
+    """The same network, read with the face model as a prior; "prior" joins its variant."""
+    return replace(system, smooth=True, noise=NOISE, variant=f"{system.variant} prior".strip())
 
 
 def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **options) -> list[System]:

@@ -1,14 +1,13 @@
 """Reconstruction: from photographs to a face in 3D, in files and in viewers."""
 
+from facet.reconstruction.crops import ask_twice, vertices_of_crops
 from facet.reconstruction.detect import Face, FaceNotFoundError, find_face, find_faces
 from facet.reconstruction.pipeline import (
     View,
-    ask_twice,
     head_pose,
     reconstruct,
     reconstruct_views,
     surface,
-    vertices_of_crops,
 )
 from facet.reconstruction.result import Pose, Reconstruction
 

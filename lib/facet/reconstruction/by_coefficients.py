@@ -15,9 +15,11 @@ from facet.coefficients.person import Person, full_vertices
 from facet.crop import crop_box_from_bounds, crop_image, invert
 from facet.networks.layout import Coefficients, Layout
 from facet.reconstruction import weights
+from facet.reconstruction.crops import ask_twice
 
 PHOTO_SIZE = 64  # side of the picture that is compared with the photo; less for smaller crops
-DETECTORS = ("prn", "mobile")  # position maps whose landmarks guide a refinement, the first that is at hand
+# Whose landmarks guide a refinement, the first that is at hand: the landmark network, or a position map's.
+DETECTORS = ("landmarks", "prn", "mobile")
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,19 @@ def _person(key: _Key) -> Person:
 
 
 def detected(image: np.ndarray, box: np.ndarray, face) -> np.ndarray | None:
-    """(68, 2) landmarks of a photo in its pixels by the first of DETECTORS whose weights are here, or None.
+    """(68, 2) landmarks of a photo, in its pixels, by the first of DETECTORS with weights here, or None.
 
     Args:
         image: (H, W, 3) uint8; box: (4,) of the landmarks; face: the face model.
     """
     from facet.face_model import vertices_from_map
-    from facet.reconstruction.pipeline import ask_twice
+    from facet.reconstruction.landmarks import find_landmarks
 
     network = _detector(face.device)
     if network is None:
         return None
+    if network.name == "landmarks":
+        return find_landmarks(image, box, network)
     matrix = crop_box_from_bounds(torch.from_numpy(np.asarray(box, dtype=np.float64))).matrix(
         network.image_size
     )
@@ -135,12 +139,9 @@ def detected(image: np.ndarray, box: np.ndarray, face) -> np.ndarray | None:
 
 
 def _detector(device: str | torch.device) -> nn.Module | None:
-    from facet.networks import SYSTEMS
-
     for name in DETECTORS:
-        if name in SYSTEMS and SYSTEMS[name].output == "map":
-            try:
-                return weights.load(name, device)
-            except FileNotFoundError:
-                continue
+        try:
+            return weights.load(name, device)
+        except FileNotFoundError:
+            continue
     return None

@@ -13,6 +13,8 @@ from facet.geometry import similarity, transform_points
 from facet.images import ImageLike, load_image
 from facet.reconstruction import correction, detect, weights
 from facet.reconstruction.complete import complete
+from facet.reconstruction.crops import ask_twice
+from facet.reconstruction.prior import NOISE
 from facet.reconstruction.result import Pose, Reconstruction
 from facet.reconstruction.unwrap import at_uv, unwrap
 
@@ -57,6 +59,7 @@ def reconstruct(
     correct: bool | correction.Aligner = False,
     device: str | torch.device | None = None,
     refine: int = 0,
+    prior: bool = False,
 ) -> Reconstruction:
     """Reconstruct a face from a photo, or from a front and a side photo of one person.
 
@@ -73,6 +76,8 @@ def reconstruct(
             aligner is asked for them.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
         refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
+        prior: of systems that give a position map, return the most probable face behind it (`prior.Prior`):
+            closer to the truth where networks are trained for short, and never less smooth than people are.
 
     Raises:
         FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
@@ -91,6 +96,8 @@ def reconstruct(
         )
     if refine and output != "coefficients":
         raise ValueError(f'refine is for model="coefficients"; {network.name} has nothing to refine')
+    if prior and output != "map":
+        raise ValueError(f"{network.name} gives no position map, and the prior is for those")
     if asked and correct is True:
         correct = _network_aligner(device) or True
     views = _views(front, side, None if asked else landmarks, box, correct)
@@ -103,19 +110,20 @@ def reconstruct(
         return reconstruct_volume(views[0], network, face, device)
     if output == "coefficients":
         return _by_coefficients(views[0], network, face, refine)
-    return reconstruct_views(views, network, face)
+    return reconstruct_views(views, network, face, noise=NOISE if prior else 0.0)
 
 
-def reconstruct_views(views: list[View], network: nn.Module, face) -> Reconstruction:
+def reconstruct_views(views: list[View], network: nn.Module, face, *, noise: float = 0.0) -> Reconstruction:
     """As :func:`reconstruct`, from photos whose boxes are known, with a network and a face model at hand.
 
     Args:
         views: as many as the network reads, the front photo first.
         network: in eval mode; its position maps are over `face`'s UV.
         face: a face model with triangles, uv, landmarks, mean and weight on the network's device.
+        noise: of the map, mm, see `complete`.
     """
     position_map, crop, views = settle(views, network, face)
-    vertices, position_map = complete(position_map, face)
+    vertices, position_map = complete(position_map, face, noise=noise)
     return _assembled(views, vertices, position_map, crop, network.name, face)
 
 
@@ -225,21 +233,6 @@ def _by_coefficients(view: View, network: nn.Module, face, refine: int) -> Recon
     vertices = found.vertices(face)
     position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
     return _assembled([view], vertices, position_map, found.matrix, network.name, face)
-
-
-def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
-    """(B, 3, S, S) maps of (B, C, S, S) crops: the mean of the answers to them and to their mirror images."""
-    from facet.networks import predict
-
-    straight, mirrored = predict(network, torch.cat((images, images.flip(3)))).chunk(2)
-    mirrored = mirrored.flip(3)  # the mirrored person's left half of the map is our right one
-    x, y, z = mirrored.unbind(dim=1)
-    return (straight + torch.stack((images.shape[3] - 1 - x, y, z), dim=1)) / 2
-
-
-def vertices_of_crops(network: nn.Module, images: Tensor, face) -> Tensor:
-    """(B, V, 3) vertices of (B, C, S, S) crops, in their pixels: what :func:`reconstruct` makes of them."""
-    return torch.stack([complete(found, face)[0] for found in ask_twice(network, images)])
 
 
 def head_pose(vertices: Tensor, face) -> Pose:
