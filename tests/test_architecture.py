@@ -22,6 +22,7 @@ LAYERS = (
     "coefficients",
     "training",
     "reconstruction rotation",
+    "trainings",
     "evaluation",
     "studies",
     "pictures portraits figures viewers sheets people_sheets volume_sheets coefficient_pictures "

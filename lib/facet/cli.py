@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 # What bad input, a missing file or package, or a full disk raises; anything else is a fault of ours.
@@ -159,18 +160,18 @@ def _add_train(commands) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     _check_minutes(options)
-    from facet import profiles
+    from facet import profiles, trainings
     from facet.training import obtain, train_slice
 
     profile = profiles.load(options.profile)
     if options.album:
         profile = profile.with_(options={"album": options.album})
-    recipes = _book(options.system, options.variant)
     about = {"variant": options.variant, "seed": options.seed, "device": options.device}
-    made = recipes.recipe(options.system, profile, **about)
+    made = trainings.recipe(options.system, profile, **about)
 
     def task():
-        return recipes.task(made, profile, workers=options.workers, say=lambda text: print(text, flush=True))
+        say = partial(print, flush=True)
+        return trainings.task(made, profile, workers=options.workers, say=say)
 
     how = {"train": "always" if options.again else "auto", "minutes": options.minutes}
     if options.out:
@@ -188,14 +189,6 @@ def _train(options: argparse.Namespace) -> None:
         f"{made.name}: {state}; {last['samples']:,} of {budget:,} samples, "
         f"best validation loss {best['val_loss']:.5g}"
     )
-
-
-def _book(system: str, variant: str):
-    """The module that knows the training of a system."""
-    from facet.rotation import recipes as rotation
-    from facet.training import recipes
-
-    return rotation if (system, variant) in rotation.TRAININGS else recipes
 
 
 def _add_study(commands) -> None:
@@ -326,13 +319,12 @@ def _data_unpack(options: argparse.Namespace) -> None:
 
 
 def _data_weights(options: argparse.Namespace) -> None:
-    from facet import profiles
-    from facet.rotation import recipes as rotation
-    from facet.training import recipes, release, weights_state
+    from facet import profiles, trainings
+    from facet.training import release, weights_state
 
     profile = profiles.load(options.profile)
-    for system, variant in (*recipes.known(), *rotation.TRAININGS):
-        made = _book(system, variant).recipe(system, profile, variant=variant)
+    for system, variant in trainings.known():
+        made = trainings.recipe(system, profile, variant=variant)
         found = weights_state(made)
         if options.release and found.state == "trained":
             for path in release(made):

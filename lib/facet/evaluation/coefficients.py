@@ -5,7 +5,7 @@ Every fit is given the same landmarks, those of a detector: true places with Gau
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
@@ -37,6 +37,18 @@ def answers(network: nn.Module, images: Tensor) -> Tensor:
     """(N, total) numbers of photos (N, 3, S, S), by a network in eval mode."""
     device = next(network.parameters()).device
     return torch.cat([network(some.to(device)).cpu() for some in images.split(BATCH)])
+
+
+def coefficient_predictor(network: nn.Module, model) -> Callable[[Tensor], Tensor]:
+    """Of `evaluate`: photos (N, C, S, S), the front photo first → (N, V, 3) in pixels of its crop."""
+    person = Person.open(model)
+
+    def predict_vertices(images: Tensor) -> Tensor:
+        numbers = answers(network, images[:, :3])
+        return full_vertices(model, person, network.layout.read(numbers), images.shape[-1])
+
+    predict_vertices.name = network.name
+    return predict_vertices
 
 
 def landmark_fit(person: Person, layout: Layout, landmarks: Tensor, size: int) -> Tensor:

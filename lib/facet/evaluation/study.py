@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from facet.evaluation.coefficients import coefficient_predictor
 from facet.evaluation.distances import aligned
 from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose
 from facet.evaluation.protocol import Counted, evaluate, position_map_predictor
@@ -31,7 +32,11 @@ OPEN = {
     FLORENCE_2: partial(florence, generation=2),
 }
 CHUNK = {PAIRS: 5, PAIRS_2: 5, FLORENCE: 2, FLORENCE_2: 2}  # people a task
-TRAINED = (("prn", ""), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""))
+# What stands in notebook 30: everything that gives a face in the face model's own correspondence.
+TRAINED = (
+    ("prn", ""), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""), ("residual", ""), ("one-pass", ""),
+    ("coefficients", ""), ("coefficients", "supervised"),
+)  # fmt: skip
 KEPT = ("roll", "side", "years", "gender", "ancestry")  # columns beside the tidy ones
 SIDES = ("own", "another's", "none")
 
@@ -71,8 +76,15 @@ class System:
         """How many photos it reads."""
         return self.network.views if self.network is not None else 1
 
+    @property
+    def gives_map(self) -> bool:
+        """Whether it answers with a position map."""
+        return self.network is not None and getattr(self.network, "output", "map") == "map"
+
     def predictor(self, model: FaceModel, image_size: int) -> Callable[..., Tensor]:
         """What `evaluate` calls."""
+        if self.network is not None and not self.gives_map:
+            return coefficient_predictor(self.network, model)
         if self.network is not None:
             return position_map_predictor(self.network, model, smooth=self.smooth, noise=self.noise)
         return MeanFace(model, image_size) if self.name == "mean-face" else MeanFaceTruePose(model)
@@ -88,14 +100,20 @@ def with_prior(system: System) -> System:
     return replace(system, smooth=True, noise=NOISE, variant=f"{system.variant} prior".strip())
 
 
+def sets(generation: int) -> tuple[str, str]:
+    """Names of the pairs and of the Florence set of a generation of synthetic people."""
+    return {1: (PAIRS, FLORENCE), 2: (PAIRS_2, FLORENCE_2)}[generation]
+
+
 def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **options) -> list[System]:
-    """Both mean faces and the trained systems (name, variant) of a profile; options as `recipes.trained`."""
-    from facet.training import recipes, weights_state
+    """Both mean faces and the trained (name, variant) of a profile; options as `trainings.trained`."""
+    from facet import trainings
+    from facet.training import weights_state
 
     found = [System("mean-face"), System("mean-face-true-pose")]
     for name, variant in names:
-        network, history = recipes.trained(name, profile, variant=variant, **options)
-        path = weights_state(recipes.recipe(name, profile, variant=variant, seed=options.get("seed"))).path
+        network, history = trainings.trained(name, profile, variant=variant, **options)
+        path = weights_state(trainings.recipe(name, profile, variant=variant, seed=options.get("seed"))).path
         found.append(System(name, variant, network, history.rows[-1]["samples"], path))
     return found
 

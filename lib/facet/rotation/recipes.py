@@ -24,7 +24,6 @@ from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.dataset import Description, Pictures, open_pictures
 from facet.synthetic.told import ToldBatches
 from facet.training import recipes as base
-from facet.training import weights_state
 from facet.training.adversarial import Reconstruction, Shares, fitted
 from facet.training.history import History
 from facet.training.losses import PositionLoss
@@ -195,13 +194,8 @@ def trained(
 def ready(
     systems: Sequence[tuple[str, str]], profile: Profile, *, train: str = "auto", seed: int | None = None
 ) -> tuple[list[tuple[str, str]], str]:
-    """Of some (system, variant) those that can be shown now, a sentence on the others: see `base.ready`."""
-    if train == "always" or (train == "auto" and profile.steps < 100):
-        return list(systems), ""
-    states = {pair: weights_state(recipe(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
-    found = [pair for pair in systems if states[pair].state in ("trained", "released")]
-    missing = ["-".join(filter(None, pair)) for pair in systems if pair not in found]
-    return found, f"Left out, for want of weights: {', '.join(missing)}." if missing else ""
+    """As `base.ready`, of these systems."""
+    return base.ready(systems, profile, train=train, seed=seed, find=recipe)
 
 
 def _pictures(split: str, profile: Profile, workers: int, say) -> Pictures:

@@ -172,16 +172,22 @@ def trained(
 
 
 def ready(
-    systems: Sequence[tuple[str, str]], profile: Profile, *, train: str = "auto", seed: int | None = None
+    systems: Sequence[tuple[str, str]],
+    profile: Profile,
+    *,
+    train: str = "auto",
+    seed: int | None = None,
+    find=recipe,
 ) -> tuple[list[tuple[str, str]], str]:
     """Of some (system, variant) those that a comparison can show now, and a sentence on the others.
 
     With train = "auto" a comparison does not start trainings of half an hour: systems without weights are
     left out and named. Budgets of a minute (`profile.steps` under 100) are trained, unless train = "never".
+    `find` makes the recipe of a system, as :func:`recipe` does.
     """
     if train == "always" or (train == "auto" and profile.steps < 100):
         return list(systems), ""
-    states = {pair: weights_state(recipe(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
+    states = {pair: weights_state(find(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
     found = [pair for pair in systems if states[pair].state in ("trained", "released")]
     missing = [" ".join(filter(None, pair)) for pair in systems if pair not in found]
     names = ", ".join(missing)
