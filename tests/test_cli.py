@@ -171,3 +171,12 @@ def test_a_photo_becomes_a_mesh_and_a_picture(bad_files, tmp_path, monkeypatch, 
     assert len(mesh.faces) > 1000
     assert np.asarray(Image.open(picture)).shape == (320, 960, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["face.png", "new"]
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    """`facet study | head -1`: what is left to say goes nowhere, without a word."""
+    command = [sys.executable, "-m", "facet.cli", "study"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

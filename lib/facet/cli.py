@@ -23,12 +23,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 2 after bad input, 130 when interrupted."""
+    """Run a command; the exit status: 0, 2 after bad input, 130 when interrupted, 141 when nobody reads."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return options.run(options) or 0
+            status = options.run(options) or 0
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # of `facet study | head`; Python would complain again when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except _EXPECTED as error:
         print(f"facet: {_sentence(error)}", file=sys.stderr)
         return 2
