@@ -16,7 +16,7 @@ import facet
 from facet.crop import lift
 from facet.geometry import model_to_image, rotation_matrix, transform_points
 from facet.networks import from_pixels
-from facet.reconstruction import detect, photos, pipeline, weights
+from facet.reconstruction import detect, landmarks, photos, pipeline, weights
 from facet.reconstruction.unwrap import unwrap
 
 SIDE, MAP, GRID = 256, 64, 33
@@ -83,6 +83,19 @@ class Oracle(nn.Module):
         if torch.linalg.det(matrix[0, :, :2]) < 0:  # a mirrored person's left was the right
             position_map = position_map.flip(3)
         return from_pixels(position_map, MAP).float()
+
+
+class Answer(nn.Module):
+    """The same position map (3, MAP, MAP) for every crop."""
+
+    name, image_size, output, views = "prn", MAP, "map", 1
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = nn.Parameter(answer)
+
+    def forward(self, images):
+        return self.answer.expand(len(images), -1, -1, -1)
 
 
 def _photo():
@@ -152,6 +165,46 @@ def test_a_detected_box_is_tightened_by_a_second_pass(monkeypatch):
     np.testing.assert_allclose(face.box, _box(matrix), atol=0.3)
     assert np.abs(face.vertices - _true(matrix)).max() < 0.3
     assert face.notes == ("two",)
+
+
+@pytest.mark.parametrize(("yaw", "taken"), [(20, "front"), (-25, "front"), (35, "all"), (-80, "all")])
+def test_a_face_that_is_turned_away_gets_the_network_of_all_poses(monkeypatch, yaw, taken):
+    matrix = _pose(float(yaw))
+    known = {"prn": Oracle(matrix), "prn-all-poses": Oracle(matrix)}
+    seen = transform_points(matrix, _face().mean[None])[0, _face().landmarks, :2]
+    finder = SimpleNamespace(image_size=MAP)
+    monkeypatch.setattr(weights, "load", lambda name, device: known[name])
+    monkeypatch.setattr(landmarks, "load_network", lambda device: finder)
+    monkeypatch.setattr(landmarks, "landmarks_of_crops", lambda network, crop: seen[None])
+    face = facet.reconstruct(_photo(), box=_box(matrix), device="cpu")
+    calls = {name: len(network.calls) for name, network in known.items()}
+    assert calls == {"prn": int(taken == "front"), "prn-all-poses": int(taken == "all")}
+    assert [f"turned by {abs(yaw)}°" in note for note in face.notes] == [True] * (taken == "all")
+    assert np.abs(face.vertices - _true(matrix)).max() < 0.3
+    facet.reconstruct(_photo(), model="prn", box=_box(matrix), device="cpu")  # asked for by name
+    assert len(known["prn"].calls) == calls["prn"] + 1
+    monkeypatch.setattr(landmarks, "load_network", lambda device: None)  # nobody to ask: PRN
+    facet.reconstruct(_photo(), box=_box(matrix), device="cpu")
+    assert len(known["prn"].calls) == calls["prn"] + 2
+
+
+@pytest.mark.assets
+def test_the_prior_is_the_default_and_can_be_left_out(monkeypatch):
+    from facet import face_model
+
+    model = face_model.load()
+    noise = 0.02 * torch.rand(3, MAP, MAP, generator=torch.Generator().manual_seed(0))
+    mean = face_model.sampler(model, MAP).map(
+        *(torch.zeros(1, n) for n in (model.identity_modes, 52)), _pose()
+    )
+    network = Answer(from_pixels(mean, MAP)[0] / 4 + noise)
+    photo, box = photos.PHOTOS["astronaut"].load(), (180.0, 87.0, 270.0, 177.0)
+    plain, asked, default = (
+        facet.reconstruct(photo, model=network, box=box, device="cpu", **how).vertices
+        for how in ({"prior": False}, {"prior": True}, {})
+    )
+    np.testing.assert_array_equal(asked, default)
+    assert np.abs(asked - plain).max() > 0.1  # a noisy map is no face
 
 
 def test_landmarks_far_from_the_detected_box_are_not_believed(monkeypatch):
@@ -302,16 +355,15 @@ def test_no_face_names_the_file(tmp_path):
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])
-def test_released_weights_find_hand_placed_points_on_real_photographs(name):
-    """Mean distance of a few points over sqrt(w·h) of the box; the mean face in the found box has 6 %."""
+@pytest.mark.parametrize(
+    ("name", "most", "yaw"), [("astronaut", 5.0, 0.0), ("grace_hopper", 5.0, 0.0), ("cameraman", 13.0, 70.0)]
+)
+def test_released_weights_find_hand_placed_points_on_real_photographs(monkeypatch, name, most, yaw):
+    """Mean distance of a few points, % of the box; the mean face in the found box has 6, 6 and 29 %."""
+    monkeypatch.setenv("FACET_PROFILE", "small")
+    if any(weights.of_profile(s, "small") is None for s in ("prn", "prn-all-poses", "landmarks")):
+        pytest.skip("no trained weights of prn, prn-all-poses or landmarks")
     photo = photos.PHOTOS[name]
-    released = weights.of_profile("prn", "small")  # and not what FACET_PROFILE names
-    if released is None:
-        pytest.skip("no trained weights of prn")
-    face = facet.reconstruct(photo.path(), model=str(released), device="cpu")
-    placed = np.array(list(photo.points.values()))
-    distance = np.linalg.norm(face.landmarks[list(photo.points), :2] - placed, axis=1)
-    x0, y0, x1, y1 = photo.box
-    assert distance.mean() / np.sqrt((x1 - x0) * (y1 - y0)) < 0.058
-    assert abs(face.pose.yaw) < 25
+    face = facet.reconstruct(photo.path(), device="cpu")
+    assert np.mean(list(photo.point_errors(face.landmarks).values())) < most
+    assert abs(face.pose.yaw - yaw) < 25

@@ -458,6 +458,7 @@ def test_mean_face_is_turned_as_the_landmarks_say(model, angles):
     expected = rotation_matrix(*(torch.tensor(float(a)).double() for a in angles))
     assert Rotation.from_matrix((rotation @ expected.T).numpy()).magnitude() < 1e-4
     torch.testing.assert_close(depth, (placed[:, 2] - placed[:, 2].mean()).double(), atol=1e-3, rtol=0)
+    assert finder.yaw_of(placed[:, :2], mean) == pytest.approx(angles[0], abs=1e-2)
 
 
 # ---- trainings

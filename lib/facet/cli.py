@@ -91,7 +91,11 @@ def _add_reconstruct(commands) -> None:
         help="fit the photo itself, with --model coefficients",
     )
     parser.add_argument(
-        "--prior", action="store_true", help="the most probable face behind the network's position map"
+        "--no-prior",
+        dest="prior",
+        action="store_false",
+        default=None,
+        help="keep the network's own position map instead of the most probable face behind it",
     )
     parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
     parser.set_defaults(run=_reconstruct)

@@ -101,6 +101,7 @@ def results(profile: str) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: make report PROFILE={profile} ONLY=30")
     intervals = pd.read_csv(path, keep_default_na=False)
+    intervals = intervals[~intervals["variant"].str.contains("smoothed")]  # between the bare and the prior's
     parts = [_conditions(profile)]
     for test_set, rows in intervals.groupby("test_set", sort=False):
         people = rows["identities"].max()

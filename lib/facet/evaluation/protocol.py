@@ -123,9 +123,10 @@ def position_map_predictor(
     Args:
         network: gives position maps over the UV of `model`.
         model: the face model.
-        smooth: False reads the bare map; True does what `facet.reconstruct` does: the mean of the answers to
-            the photos and to their mirrors, smoothed against the mean face.
-        noise: with `smooth`, mm of it behind which the most probable face is sought; 0 does not.
+        smooth: False reads the bare map; True takes the mean of the answers to the photos and to their
+            mirrors, smoothed against the mean face.
+        noise: with `smooth`, mm of it behind which the most probable face is sought, as `facet.reconstruct`
+            does; 0 does not.
     """
     from facet.face_model import vertices_from_map
     from facet.networks import predict

@@ -51,8 +51,8 @@ class System:
         network: in eval mode, or None.
         samples: training images that it has seen.
         weights: the file that they came from, or None.
-        smooth: read as `facet.reconstruct` does, see :func:`position_map_predictor`; False is the bare map.
-        noise: with `smooth`, mm, of `facet.reconstruct(..., prior=True)`; 0 is without.
+        smooth: mirrored and smoothed, see :func:`position_map_predictor`; False is the bare map.
+        noise: with `smooth`, mm of it that the prior takes away; 0 is without prior.
         side: which side photo a system of two photos is shown: "own", "another's" (of the next person, turned
             the same way) or "none" (mid grey). The last two are controls: does it look at the side photo?
     """
@@ -91,12 +91,12 @@ class System:
 
 
 def smoothed(system: System) -> System:
-    """The same network, read as `facet.reconstruct` does; "smoothed" joins its variant."""
+    """The same network, read as `facet.reconstruct(..., prior=False)`; "smoothed" joins its variant."""
     return replace(system, smooth=True, variant=f"{system.variant} smoothed".strip())
 
 
 def with_prior(system: System) -> System:
-    """The same network, read with the face model as a prior; "prior" joins its variant."""
+    """The same network, read as `facet.reconstruct` does; "prior" joins its variant."""
     return replace(system, smooth=True, noise=NOISE, variant=f"{system.variant} prior".strip())
 
 

@@ -17,5 +17,8 @@ def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def vertices_of_crops(network: nn.Module, images: Tensor, face, *, noise: float = 0.0) -> Tensor:
-    """(B, V, 3) vertices of (B, C, S, S) crops, in their pixels: what :func:`reconstruct` makes of them."""
+    """(B, V, 3) vertices of (B, C, S, S) crops, in their pixels: what `reconstruct` makes of them.
+
+    `noise` is of the maps, mm, as of `complete`.
+    """
     return torch.stack([complete(found, face, noise=noise)[0] for found in ask_twice(network, images)])

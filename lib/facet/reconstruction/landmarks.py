@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from facet.crop import crop_box, crop_box_from_bounds, crop_image, invert
+from facet.geometry import euler_angles
 from facet.landmarks68 import FLIP
 from facet.reconstruction import weights
 
@@ -67,6 +68,12 @@ def find_landmarks(
         back = invert(matrix[None])[0]
         found = landmarks_of_crops(network, crop)[0].double().cpu() @ back[:, :2].T + back[:, 2]
     return found.numpy()
+
+
+def yaw_of(landmarks: Tensor, mean: Tensor) -> float:
+    """Degrees by which the face of landmarks (68, 2) is turned away; `mean` as of :func:`place_mean_face`."""
+    rotation, _ = place_mean_face(landmarks.cpu(), mean.cpu())
+    return float(euler_angles(rotation)[0])
 
 
 def place_mean_face(landmarks: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:

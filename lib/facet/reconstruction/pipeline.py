@@ -1,52 +1,27 @@
 """From one photo or two to a face in 3D: find it, crop it, run the network, crop more tightly, run again."""
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facet.crop import crop_box_from_bounds, crop_image, invert, lift
+from facet.crop import crop_image, invert, lift
 from facet.geometry import similarity, transform_points
-from facet.images import ImageLike, load_image
+from facet.images import ImageLike
 from facet.reconstruction import correction, detect, weights
 from facet.reconstruction.complete import complete
 from facet.reconstruction.crops import ask_twice
 from facet.reconstruction.prior import NOISE
 from facet.reconstruction.result import Pose, Reconstruction
 from facet.reconstruction.unwrap import at_uv, unwrap
+from facet.reconstruction.views import View, crop_matrix, views_of
 
 # A second crop is believed when its box and the first overlap by this much (intersection over union).
 AGREEMENT = 0.4
-TOLD = 20.0  # degrees of tilt from which a note says so
-
-
-@dataclass(frozen=True)
-class View:
-    """One photo with the place of the face in it."""
-
-    name: str
-    image: np.ndarray  # (H, W, 3) uint8
-    box: np.ndarray  # (4,) x0, y0, x1, y1
-    given: bool  # the caller placed the box: it is not moved
-    notes: tuple[str, ...] = ()
-    landmarks: np.ndarray | None = None  # (68, 2) where they are known
-    frame: np.ndarray | None = None  # (2, 3) from the photo to the upright picture that the box is in
-
-    @property
-    def box_in_photo(self) -> np.ndarray:
-        """(4,) the box, or what bounds it where it is turned."""
-        if self.frame is None:
-            return self.box
-        return correction.Upright(self.frame, self.box).box_in_photo()
-
-    @property
-    def turned(self) -> tuple[str, ...]:
-        """A note, if the photo was turned so far that its owner may want to know."""
-        tilt = 0.0 if self.frame is None else correction.Upright(self.frame, self.box).tilt
-        return (f"the face in {self.name} is tilted by {tilt:.0f}°",) if abs(tilt) >= TOLD else ()
+# Degrees of yaw from which a photo is no front photo: PRN learns from 14° at most, others from 67.5° on.
+TURNED = 30.0
 
 
 def reconstruct(
@@ -59,15 +34,16 @@ def reconstruct(
     correct: bool | correction.Aligner = False,
     device: str | torch.device | None = None,
     refine: int = 0,
-    prior: bool = False,
+    prior: bool | None = None,
 ) -> Reconstruction:
     """Reconstruct a face from a photo, or from a front and a side photo of one person.
 
     Args:
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
-        model: a system's name, "auto" (PRN for one photo, TwoView for two), a weights file, or a network. The
-            volumetric ones give a closed mesh of their own, without position map and texture.
+        model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": for
+            two photos TwoView, for one PRN, and for a face that is turned away further than PRN has seen
+            PRN's "all-poses". Volumetric systems give a closed mesh of their own, without map and texture.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
             "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
@@ -76,8 +52,8 @@ def reconstruct(
             aligner is asked for them.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
         refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
-        prior: of systems that give a position map, return the most probable face behind it (`prior.Prior`):
-            closer to the truth where networks are trained for short, and never less smooth than people are.
+        prior: return the most probable face behind the network's position map (`prior.Prior`), which is
+            closer to the truth where training was short; None does so for every system that gives a map.
 
     Raises:
         FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
@@ -100,7 +76,7 @@ def reconstruct(
         raise ValueError(f"{network.name} gives no position map, and the prior is for those")
     if asked and correct is True:
         correct = _network_aligner(device) or True
-    views = _views(front, side, None if asked else landmarks, box, correct)
+    views = views_of(front, side, None if asked else landmarks, box, correct)
     if asked and not correct:
         views = [_placed(view, device) for view in views]
     face = _face_model(str(device))
@@ -110,7 +86,9 @@ def reconstruct(
         return reconstruct_volume(views[0], network, face, device)
     if output == "coefficients":
         return _by_coefficients(views[0], network, face, refine)
-    return reconstruct_views(views, network, face, noise=NOISE if prior else 0.0)
+    if model == "auto" and side is None:
+        views[0], network = _for_its_pose(views[0], network, face)
+    return reconstruct_views(views, network, face, noise=NOISE if prior in (None, True) else 0.0)
 
 
 def reconstruct_views(views: list[View], network: nn.Module, face, *, noise: float = 0.0) -> Reconstruction:
@@ -159,7 +137,7 @@ def surface(
     photo: ImageLike, network: nn.Module, face, *, landmarks=None, box=None, correct=False
 ) -> tuple[Tensor, View]:
     """(V, 3) vertices in the photo, and the view they were read from: :func:`reconstruct` without texture."""
-    views = _views(photo, None, landmarks, box, correct)
+    views = views_of(photo, None, landmarks, box, correct)
     position_map, crop, views = settle(views, network, face)
     vertices, _ = complete(position_map, face)
     return transform_points(lift(invert(crop[None]))[0].to(torch.float32), vertices), views[0]
@@ -203,6 +181,26 @@ def _placed(view: View, device: torch.device) -> View:
     return replace(view, landmarks=found, box=view.box if view.given else box, given=True)
 
 
+def _for_its_pose(view: View, network: nn.Module, face) -> tuple[View, nn.Module]:
+    """A photo and the network that fits its pose: one for all poses where the face is turned away."""
+    from facet.reconstruction.landmarks import landmarks_of_crops, load_network, yaw_of
+
+    device = next(network.parameters()).device
+    finder = load_network(device)
+    if finder is None:
+        return view, network
+    crop = crop_image(view.image, crop_matrix(view, finder.image_size), finder.image_size).to(device)
+    yaw = yaw_of(landmarks_of_crops(finder, crop)[0], face.mean[face.landmarks])
+    if abs(yaw) <= TURNED:
+        return view, network
+    try:
+        other = weights.load("prn-all-poses", device)
+    except FileNotFoundError:
+        return view, network
+    note = f"the face in {view.name} is turned by {abs(yaw):.0f}°: PRN for all poses was taken"
+    return replace(view, notes=(*view.notes, note)), other
+
+
 def landmarks_by_map(view: View, device: torch.device) -> np.ndarray:
     """(68, 2) landmarks of a photo as PRN's position map places them.
 
@@ -240,71 +238,6 @@ def head_pose(vertices: Tensor, face) -> Pose:
     weight = (face.weight > 0).to(torch.float64)  # the rim of neck moves with the neck
     found = similarity(face.mean[None].double(), vertices[None].double(), weight, reflect=True)
     return Pose(*(float(angle[0]) for angle in found.head_pose()))
-
-
-def _views(front, side, landmarks, box, correct=False) -> list[View]:
-    """The photos with their boxes: given, or from landmarks, or detected; turned upright where asked to."""
-    photos = [front] if side is None else [front, side]
-    points, boxes = _per_view(landmarks, len(photos), 2), _per_view(box, len(photos), 1)
-    views = []
-    for index, photo in enumerate(photos):
-        name = _name(photo, "the front image" if index == 0 else "the side image")
-        image = load_image(photo)
-        bounds, notes = _given_box(points[index], boxes[index], image.shape, name), ()
-        given = bounds is not None
-        if correct:
-            views.append(_upright(name, image, points[index], bounds, correct))
-            continue
-        if not given:
-            found, notes = detect.find_face(image, name=name)
-            bounds, given = found.box, found.landmarks is not None
-        views.append(View(name, image, bounds, given, notes, points[index]))
-    return views
-
-
-def _upright(name: str, image: np.ndarray, landmarks, box, correct) -> View:
-    """A photo with its face turned upright: by landmarks, or by a detector and then an aligner."""
-    if landmarks is not None:
-        found = correction.from_landmarks(landmarks)
-    else:
-        found = correction.find(image, box=box, name=name)
-        if correct is not True:
-            found = correction.align(image, found, correct)
-    known = landmarks is not None or correct is not True
-    return View(name, image, found.box, known, frame=found.frame)
-
-
-def _per_view(value, count: int, dimensions: int) -> list:
-    """One value for each photo: a single array belongs to the front photo, a pair is taken apart."""
-    if value is None:
-        return [None] * count
-    if isinstance(value, list | tuple) and len(value) == 2:
-        single = all(part is not None and np.ndim(part) == dimensions - 1 for part in value)
-        if not single:
-            return [*value][:count]
-    if np.ndim(value) == dimensions + 1 and len(value) == count:
-        return [*value]
-    return [value, *[None] * (count - 1)]
-
-
-def _given_box(landmarks, box, shape: tuple[int, ...], name: str) -> np.ndarray | None:
-    """(4,) from the caller's landmarks or box, checked; None where neither is given."""
-    if landmarks is not None:
-        landmarks = np.asarray(landmarks, dtype=np.float64)
-        if landmarks.ndim != 2 or landmarks.shape[0] != 68 or landmarks.shape[1] not in (2, 3):
-            raise ValueError(f"landmarks of {name} must be (68, 2), got {landmarks.shape}")
-        box = detect.box_of(landmarks)
-    if box is None:
-        return None
-    box = np.asarray(box, dtype=np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
-        raise ValueError(
-            f"the box of {name} must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box.tolist()}"
-        )
-    height, width = shape[:2]
-    if box[2] <= 0 or box[3] <= 0 or box[0] >= width - 1 or box[1] >= height - 1:
-        raise ValueError(f"the box {box.tolist()} lies outside of {name}, which is {width} × {height} pixels")
-    return box
 
 
 def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Module:
@@ -345,16 +278,9 @@ def _face_model(device: str):
 def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
     """(3, S, S) position map in pixels of the front crop, and (2, 3) float64 from the photo to that crop."""
     size, device = network.image_size, next(network.parameters()).device
-    matrices = [_crop_matrix(view, size) for view in views]
+    matrices = [crop_matrix(view, size) for view in views]
     crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
     return ask_twice(network, torch.cat(crops, dim=1).to(device))[0], matrices[0][0].to(device)
-
-
-def _crop_matrix(view: View, size: int) -> Tensor:
-    """(1, 2, 3) float64 from the photo to the crop."""
-    if view.frame is None:
-        return crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size)
-    return correction.crop_matrix(correction.Upright(view.frame, view.box), size)
 
 
 def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
@@ -377,12 +303,6 @@ def _moved(view: View, landmarks: np.ndarray) -> View:
     if upright is None:
         return replace(view, box=box)
     return replace(view, box=upright.box, frame=upright.frame)
-
-
-def _name(source: ImageLike, otherwise: str) -> str:
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    return str(getattr(source, "filename", "") or otherwise)
 
 
 def _to_bytes(values: Tensor) -> np.ndarray:

@@ -104,7 +104,7 @@ def reconstruct_volume(view, network: nn.Module, face, device: torch.device) -> 
     they guide VRN-Guided, and place the box again where the caller has not.
 
     Args:
-        view: `pipeline.View`; face: the face model.
+        view: `views.View`; face: the face model.
 
     Raises:
         ValueError: the volume is empty, or VRN-Guided has nobody to find landmarks.

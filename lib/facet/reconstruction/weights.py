@@ -17,7 +17,7 @@ def load(model: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Mod
     """A trained network, in eval mode; one that was loaded before is not read again.
 
     Args:
-        model: a system's name ("prn", "twoview", …), or the path of a .safetensors file.
+        model: a system's name ("prn", "prn-all-poses", …), or the path of a .safetensors file.
         device: where it is to run.
 
     Raises:
@@ -32,7 +32,7 @@ def load(model: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Mod
 
 
 def find(system: str) -> Path:
-    """The weights file of a system: of the profile in FACET_PROFILE if it is there, else the largest.
+    """The weights file of a system or its variant ("prn-all-poses"): of FACET_PROFILE, else the largest.
 
     Released weights come before those that were trained on this machine.
 
@@ -42,12 +42,14 @@ def find(system: str) -> Path:
     """
     from facet.networks import SYSTEMS
 
-    if system not in SYSTEMS:
+    if not any(f"{system}-".startswith(f"{name}-") for name in SYSTEMS):
         raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(SYSTEMS))}")
     for profile in preferred_profiles():
         if path := of_profile(system, profile):
             return path
-    raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `facet train {system}`")
+    name = max((name for name in SYSTEMS if f"{system}-".startswith(f"{name}-")), key=len)
+    command = f"facet train {name}" + (f" --variant {system[len(name) + 1 :]}" if system != name else "")
+    raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `{command}`")
 
 
 def preferred_profiles() -> list[str]:
