@@ -273,3 +273,5 @@ def test_a_summary_is_over_seeds():
         ["hair", "exact", 2, 5.25, 0.5],
     ]
     assert summary(pd.DataFrame(columns=columns)).empty
+    twice = pd.DataFrame(rows[:1] * 2, columns=columns).assign(read=["bare", "smoothed"])
+    assert summary(twice)["seeds"].tolist() == [1, 1]  # two readings of one network are not two seeds

@@ -60,12 +60,13 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     """Scores of `table` over seeds: a row for what is varied beside the seed, test set and metric.
 
     Returns:
-        The varied columns, samples, test_set, metric, normaliser, n (of one seed), seeds, mean over seeds and
-        spread: the largest less the smallest.
+        The varied columns, samples, test_set, read (where scores tell it), metric, normaliser, n (of one
+        seed), seeds, mean over seeds and spread: the largest less the smallest.
     """
     known = ["study", "cell", "samples", "seconds", "device", "commit", "seed", *SCORE]
     varied = [name for name in found.columns[: found.columns.get_loc("samples")] if name not in known]
-    keys = [*varied, "samples", "test_set", "metric", "normaliser", "n"]
+    read = [name for name in ("read",) if name in found]  # how the same network's answer is read
+    keys = [*varied, "samples", "test_set", *read, "metric", "normaliser", "n"]
     grouped = found.groupby(keys, sort=False)["mean"]
     over = {"seeds": "count", "mean": "mean", "spread": lambda v: v.max() - v.min()}
     return pd.DataFrame({name: grouped.agg(how) for name, how in over.items()}).reset_index()
