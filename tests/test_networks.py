@@ -99,6 +99,12 @@ def test_decoder_layers_train_in_mixed_precision(bias):
         assert (a - b).norm() < 0.02 * a.norm()
 
 
+def test_decoder_layers_can_be_counted_without_memory():
+    with torch.device("meta"):
+        layer = SameTransposedConv2d(3, 4, 1, bias=True)
+        assert layer(torch.empty(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+
+
 def test_two_view_has_the_thesis_parameters():
     network = build("twoview", image_size=256, width=1.0)
     assert parameters(network, moving_statistics=True) == 11_791_273

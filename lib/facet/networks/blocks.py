@@ -75,8 +75,9 @@ class SameTransposedConv2d(nn.ConvTranspose2d):
         # At stride 1 the transposed convolution IS the convolution with the turned, swapped kernel, padded
         # (2, 1); a direct convolution is faster and needs no crop that leaves a strided tensor behind.
         kernel, bias = self.weight.flip(2, 3).transpose(0, 1), self.bias
-        if torch.is_autocast_enabled(x.device.type):  # which does not reach a Function's backward pass
-            low = torch.get_autocast_dtype(x.device.type)
+        kind = x.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            low = torch.get_autocast_dtype(kind)  # autocast does not reach a Function's backward pass
             x, kernel = x.to(low), kernel.to(low)
             bias = None if bias is None else bias.to(low)
         return PaddedConv2d.apply(x, kernel, bias)
