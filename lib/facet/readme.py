@@ -13,7 +13,15 @@ from facet.paths import NOTEBOOKS, REPORTS, ROOT
 
 README = ROOT / "README.md"
 # The notebook that a system's row links, by its number.
-SHOWN_IN = {"prn": "10", "mobile": "11", "twoview": "11", "rotation": "15", "one-pass": "15"}
+SHOWN_IN = {
+    "prn": "10",
+    "mobile": "11",
+    "twoview": "11",
+    "rotation": "15",
+    "one-pass": "15",
+    "residual": "12",
+    "coefficients": "14",
+}
 SOURCE = "30_evaluation"
 
 
