@@ -152,7 +152,13 @@ def test_a_photo_becomes_a_mesh_and_a_picture(bad_files, tmp_path, monkeypatch, 
 
     torch.manual_seed(0)
     network = networks.build("prn", image_size=32, width=0.1).eval()
-    monkeypatch.setattr(weights, "load", lambda name, device: network)
+
+    def load(name, device):
+        if name != "prn":
+            raise FileNotFoundError(name)
+        return network
+
+    monkeypatch.setattr(weights, "load", load)
     output, picture = tmp_path / "new" / "face.glb", tmp_path / "face.png"
     arguments = [
         "reconstruct",

@@ -58,7 +58,10 @@ def fit_landmarks(
         prior = precision[chosen].to(slope)
         normal = slope.mT @ slope + torch.diag(prior)
         gradient = (slope.mT @ error[..., None])[..., 0] + prior * numbers[:, chosen]
-        numbers[:, chosen] -= torch.linalg.solve(normal, gradient)
+        moved = numbers.clone()
+        moved[:, chosen] -= torch.linalg.solve(normal, gradient)
+        possible = residuals(moved).isfinite().all(dim=1)  # landmarks of no face lead behind the camera
+        numbers = torch.where(possible[:, None], moved, numbers)
     return numbers
 
 
@@ -100,6 +103,8 @@ def refine(
     with torch.enable_grad():
         for step in range(steps + 1):
             value = loss(current, target)
+            if not value.isfinite():
+                break
             curve.append(value.item())
             if curve[-1] <= min(curve):
                 best = current.detach().clone()

@@ -28,6 +28,7 @@ from facet.rendering import spherical_harmonics, vertex_normals
 from facet.rendering.soft import SoftImage, soft_rasterise
 
 DISTANCE = 1500.0  # mm from the camera to the place of the head's origin at t = 0
+NEAREST = 0.02 * DISTANCE  # nothing comes nearer to the camera, whatever is fitted
 SIGMA, GAMMA = 0.1, 1.0  # square pixels of the picture, and pixels of depth
 GREY = 0.75  # albedo in pictures of light or shape alone
 SHOWS = ("face", "albedo", "light", "shape")
@@ -67,11 +68,11 @@ class Person:
         """(B, N, 3) pixels of a crop of that size, image frame, of points (B, N, 3) in the model frame."""
         turned = points @ rotation_matrix(*of.angles.unbind(1)).mT + of.translation[:, None] - self.middle
         scale = self.fill * (size - 1)
-        near = DISTANCE / (DISTANCE - turned[..., 2])
+        near = DISTANCE / (DISTANCE - turned[..., 2]).clamp(min=NEAREST)
         x = (size - 1) / 2 + scale * turned[..., 0] * near
         y = (size - 1) / 2 - scale * turned[..., 1] * near
         depth = of.translation[:, 2:]
-        z = scale * DISTANCE / (DISTANCE - depth) * (turned[..., 2] - depth)
+        z = scale * DISTANCE / (DISTANCE - depth).clamp(min=NEAREST) * (turned[..., 2] - depth)
         return torch.stack((x, y, z), dim=2)
 
     def landmarks(self, of: Coefficients, size: int) -> Tensor:
