@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from facet import paths, profiles
 from facet.face_model import files
 from facet.training import History, recipes, release, weights_state
+from facet.training.weights import compact_weights
 
 pytestmark = pytest.mark.assets
 PROFILE = profiles.load("smoke")
@@ -74,7 +75,8 @@ def test_a_killed_training_goes_on_and_is_released(home, tmp_path):
     assert released.returncode == 0, released.stderr
     assert "mobile-smoke: released; 80 samples" in released.stdout
     assert "prn-smoke: none" in released.stdout
-    assert (home / "data" / "weights" / weights.name).read_bytes() == weights.read_bytes()
+    tracked = (home / "data" / "weights" / weights.name).read_bytes()
+    assert tracked == compact_weights(weights)
     history = History.read_csv(home / "reports" / "smoke" / "records" / "history-mobile.csv")
     assert [row["samples"] for row in history.rows] == [40, 80]
     again = facet(home, *arguments)
@@ -107,7 +109,7 @@ def test_the_device_does_not_decide_which_weights_fit():
 def test_only_fitting_small_weights_are_released(home, tmp_path):
     made = recipes.recipe("mobile", PROFILE)
     where = {"weights": tmp_path / "weights", "cache": home / "data" / "cache", "reports": tmp_path}
-    with pytest.raises(ValueError, match=r"bytes, a released network at most 1,000"):
+    with pytest.raises(ValueError, match=r"bytes, a released network has at most 1,000"):
         release(made, limit=1000, **where)
     other = recipes.recipe("mobile", PROFILE.with_(samples=96))
     with pytest.raises(ValueError, match="trained with another steps"):
@@ -116,6 +118,7 @@ def test_only_fitting_small_weights_are_released(home, tmp_path):
         release(recipes.recipe("prn", PROFILE), **where)
     assert list(tmp_path.iterdir()) == []
     assert weights_state(other, weights=where["weights"], cache=where["cache"]).state == "outdated"
-    release(made, **where)
-    assert weights_state(made, weights=where["weights"], cache=where["cache"]).state == "released"
+    target, _ = release(made, **where)
+    found = weights_state(made, weights=where["weights"], cache=where["cache"])
+    assert (found.state, found.path) == ("released", target)
     assert weights_state(made, weights=tmp_path / "none", cache=where["cache"]).state == "trained"

@@ -36,6 +36,7 @@ from facet.training import (
 )
 from facet.training.checkpoint import read_checkpoint, write_checkpoint
 from facet.training.prefetch import Prefetch
+from facet.training.weights import LARGE, compact_weights
 
 SIZE = training_run.SIZE
 
@@ -349,6 +350,27 @@ def test_half_precision_changes_the_output_little(tmp_path):
     load_weights(network, tmp_path / "w.safetensors")
     difference = (network.encoder(images) - before).norm() / before.norm()
     assert 0 < difference < 5e-3
+
+
+def test_compact_weights_are_half_as_large_and_true_to_a_hundredth(tmp_path):
+    network = build("prn", image_size=64, width=0.3, seed=2)
+    with torch.no_grad():
+        network.decoder[0].weight[5] = 0.0  # a row that has no scale
+    save_weights(network, tmp_path / "w.safetensors", {"system": "prn", "history": [1, 2]})
+    compact = compact_weights(tmp_path / "w.safetensors")
+    (tmp_path / "c.safetensors").write_bytes(compact)
+    assert len(compact) < 0.62 * (tmp_path / "w.safetensors").stat().st_size
+    half, small = (build("prn", image_size=64, width=0.3, seed=3) for _ in range(2))
+    load_weights(half, tmp_path / "w.safetensors")
+    assert load_weights(small, tmp_path / "c.safetensors") == {"system": "prn", "history": [1, 2]}
+    for (name, exact), rounded in zip(half.state_dict().items(), small.state_dict().values(), strict=True):
+        if exact.numel() <= LARGE or exact.dim() < 2:
+            assert torch.equal(exact, rounded), name
+        else:  # half a step of the row's largest value
+            step = exact.flatten(1).abs().amax(dim=1) / 127
+            assert ((exact - rounded).flatten(1).abs().amax(dim=1) <= 0.501 * step).all(), name
+    assert (small.decoder[0].weight[5] == 0).all()
+    assert compact_weights(tmp_path / "c.safetensors") == compact
 
 
 def test_weights_errors_name_the_file_and_the_fix(tmp_path):

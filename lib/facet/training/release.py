@@ -1,16 +1,15 @@
 """Releasing weights: from the cache, where training leaves them, into the folder that is tracked."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from facet.files import sha256, write_beside
+from facet.files import write_beside
 from facet.paths import CACHE, REPORTS, WEIGHTS
 from facet.training.history import History
 from facet.training.obtain import Recipe
-from facet.training.weights import configuration_differences, read_metadata
+from facet.training.weights import compact_weights, configuration_differences, read_metadata
 
-LIMIT = int(2.6 * 2**20)  # bytes of one released position-map network; a clone fetches them all
+LIMIT = int(1.5 * 2**20)  # bytes of one released network; a clone fetches them all
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def weights_state(recipe: Recipe, *, weights: Path = WEIGHTS, cache: Path = CACH
         metadata = read_metadata(path)
         if configuration_differences(metadata, recipe.configuration()):
             outdated = WeightsState(recipe.name, "outdated", path, metadata)
-        elif state == "trained" and released.is_file() and sha256(path) == sha256(released):
+        elif state == "trained" and released.is_file() and read_metadata(released) == metadata:
             return WeightsState(recipe.name, "released", released, metadata)
         else:
             return WeightsState(recipe.name, state, path, metadata)
@@ -60,7 +59,9 @@ def release(
     reports: Path = REPORTS,
     limit: int = LIMIT,
 ) -> tuple[Path, Path]:
-    """Copy a finished training's weights to the tracked ones, and its history to the report's records.
+    """Write a finished training's weights among the tracked ones, and its history among the report's records.
+
+    The tracked file is the compact one (`compact_weights`).
 
     Returns:
         The weights' path, and `reports/<profile>/records/history-<system>[-<variant>][-seed<n>].csv`.
@@ -73,11 +74,12 @@ def release(
     metadata = read_metadata(made)
     if differing := configuration_differences(metadata, recipe.configuration()):
         raise ValueError(f"{made} was trained with another {', '.join(differing)}: train anew")
-    if made.stat().st_size > limit:
-        raise ValueError(f"{made} has {made.stat().st_size:,} bytes, a released network at most {limit:,}")
+    compact = compact_weights(made)
+    if len(compact) > limit:
+        raise ValueError(f"{made} needs {len(compact):,} bytes, a released network has at most {limit:,}")
     target = Path(weights) / made.name
     with write_beside(target) as temporary:
-        shutil.copyfile(made, temporary)
+        temporary.write_bytes(compact)
     seed = f"seed{recipe.settings.seed}" if recipe.settings.seed else ""
     name = "-".join(part for part in ("history", recipe.system, recipe.variant, seed) if part)
     record = Path(reports) / recipe.profile / "records" / f"{name}.csv"

@@ -1,7 +1,8 @@
-"""Network weights as float16 safetensors that say where they come from.
+"""Network weights as safetensors that say where they come from.
 
 Parameters are stored as float16; batch norm's moving statistics as float32, since a variance can exceed
-float16's 65,504 or vanish in it. The header holds ONE key, `facet`, a JSON object with sorted keys
+float16's 65,504 or vanish in it. Files that a clone fetches hold their large tensors in 8 bits, see
+`compact_weights`. The header holds ONE key, `facet`, a JSON object with sorted keys
 (safetensors writes several keys in random order, and equal runs shall write equal files).
 """
 
@@ -15,13 +16,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from facet.files import write_beside
 from facet.paths import ROOT
 
+LARGE = 2**14  # values of a tensor that `compact_weights` stores in 8 bits
 _HALF_MAX = torch.finfo(torch.float16).max
+_SCALES = ".scales"  # suffix of a tensor's factors, in a compact file
 
 
 def configuration_hash(configuration: dict) -> str:
@@ -83,8 +86,7 @@ def load_weights(
     metadata = read_metadata(path)
     if config is not None and (differing := configuration_differences(metadata, config)):
         raise ValueError(f"{path} was trained with another {', '.join(differing)}: train anew")
-    with _opened(path) as file:
-        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    saved = _unpacked(_tensors(path))
     own = _state(network)
     wrong = sorted(
         n for n in {*own, *saved} if n not in own or n not in saved or own[n].shape != saved[n].shape
@@ -98,6 +100,30 @@ def load_weights(
         for name, value in own.items():
             value.copy_(saved[name])
     return metadata
+
+
+def compact_weights(path: str | os.PathLike) -> bytes:
+    """A weights file in about half its bytes, with the same metadata.
+
+    Tensors of more than `LARGE` values become int8, each row (index of the first axis) with a float32 factor
+    of its own, so that its largest value is 127. All others stay as they are: they are few bytes, and among
+    them are a decoder's last layers, in which a rounded weight shows in every texel. `load_weights` reads
+    both kinds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut off or no weights file.
+    """
+    stored = {}
+    for name, value in _tensors(path).items():
+        if value.dim() < 2 or value.numel() <= LARGE or not value.is_floating_point():
+            stored[name] = value
+            continue
+        rows = value.float().flatten(1)
+        scales = rows.abs().amax(dim=1, keepdim=True) / 127.0
+        stored[name] = (rows / scales.clamp(min=1e-30)).round().to(torch.int8).reshape(value.shape)
+        stored[name + _SCALES] = scales[:, 0]
+    return save(stored, metadata={"facet": json.dumps(read_metadata(path), sort_keys=True)})
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, object]:
@@ -130,6 +156,19 @@ def _opened(path: str | os.PathLike):
     except SafetensorError as error:
         fix = "remove it and fetch it again (git checkout, or train anew)"
         raise ValueError(f"{path} is cut off or no weights file ({error}): {fix}") from error
+
+
+def _tensors(path: str | os.PathLike) -> dict[str, Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+
+
+def _unpacked(saved: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A file's tensors with those in 8 bits multiplied out."""
+    scales = {name: saved.pop(name + _SCALES) for name in list(saved) if name + _SCALES in saved}
+    for name, factors in scales.items():
+        saved[name] = saved[name].float() * factors.reshape(-1, *[1] * (saved[name].dim() - 1))
+    return saved
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
