@@ -57,6 +57,8 @@ class _Operations(TorchDispatchMode):
         if name in ("copy_", "index"):
             away = isinstance(args[0], There)
         args, kwargs = tree_map_only(There, lambda t: t.inner, (args, kwargs))
+        if name == "_to_copy" and args[0].layout != torch.strided:
+            kwargs.pop("layout", None)  # that of the wrapper
         found = func(*args, **kwargs)
         if not away:
             return found

@@ -32,6 +32,8 @@ def bad_files(tmp_path_factory):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "broken.safetensors").write_bytes(b'\x10\x00\x00\x00\x00\x00\x00\x00{"a"')
     (folder / "points.txt").write_text("1 2\n3 four\n")
+    np.savetxt(folder / "marks.txt", np.linspace((180, 87), (270, 177), 68))
+    np.savetxt(folder / "holes.txt", np.where(np.arange(68)[:, None] < 3, np.nan, np.ones((68, 2))))
     return folder
 
 
@@ -57,6 +59,14 @@ def bad_files(tmp_path_factory):
         (["whole.jpg", *BOX, "-o", "text.jpg/face.glb"], "text.jpg is not a folder"),
         (["whole.jpg", *BOX, "-o", "/proc/nowhere/face.glb"], "cannot write /proc/nowhere/face.glb"),
         (["whole.jpg", *BOX, "--picture", "face.bmp"], "must end in .png"),
+        (["whole.jpg", *BOX, "--landmarks", "marks.txt"], "landmarks and a box are given for whole.jpg"),
+        (
+            ["whole.jpg", "--landmarks", "holes.txt"],
+            "landmarks of whole.jpg must be finite numbers, 3 of the 68",
+        ),
+        (["whole.jpg", *BOX, "--device", "cuda"], "device 'cuda' cannot be used on this machine: take cpu"),
+        (["whole.jpg", *BOX, "--device", "foo"], "device 'foo' cannot be used on this machine: take cpu"),
+        (["whole.jpg", *BOX, "--model", "prn-small"], "unknown model 'prn-small': take one of coefficients,"),
     ],
 )
 def test_bad_input_is_one_sentence(bad_files, arguments, message):
@@ -98,6 +108,21 @@ def test_help_imports_nothing_large():
     assert "--box X0 Y0 X1 Y1" in result.stdout
 
 
+def test_a_face_without_pose_is_told_too(bad_files, tmp_path, monkeypatch, capsys):
+    """As VRN's where nobody finds landmarks."""
+    import facet
+    from facet import cli
+    from facet.reconstruction.result import Reconstruction
+
+    triangle = np.float32([[0, 0, 0], [0, 9, 0], [9, 0, 0]])
+    face = Reconstruction(triangle, np.arange(3)[None], None, None, (20, 20), "vrn")
+    monkeypatch.setattr(facet, "reconstruct", lambda *_, **__: face)
+    assert cli.main(["reconstruct", str(bad_files / "whole.jpg"), "-o", str(tmp_path / "face.ply")]) == 0
+    printed = capsys.readouterr().out
+    assert "3 vertices by vrn" in printed
+    assert "yaw" not in printed
+
+
 def test_photos_are_listed(capsys):
     from facet import cli
 
@@ -120,11 +145,19 @@ def test_studies_are_listed(capsys):
         (["fctors"], "no study is called 'fctors'; there are factors, beards"),
         (["factors", "--only", "hair"], "the study factors has no cell 'hair'; there are all-seed0, "),
         (["factors", "--minutes", "0"], "--minutes must be positive"),
+        (["factors", "--device", "cuda"], "device 'cuda' cannot be used on this machine"),
     ],
 )
-def test_a_wrong_study_is_one_sentence(arguments, message, capsys):
-    from facet import cli
+def test_a_wrong_study_is_one_sentence(arguments, message, capsys, monkeypatch):
+    import torch
 
+    from facet import cli
+    from facet.reconstruction import pipeline
+
+    def no_cuda(size, device):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(pipeline.torch, "empty", no_cuda if "cuda" in arguments else torch.empty)
     assert cli.main(["study", *arguments]) == 2
     printed = capsys.readouterr()
     assert message in printed.err

@@ -91,6 +91,10 @@ def test_a_killed_training_goes_on_and_is_released(home, tmp_path):
         (["train", "prn", "--minutes", "-1"], "--minutes must be positive"),
         (["train", "prn", "--profile", "huge"], "no profile 'huge'"),
         (["train", "prn", "--device", "abacus"], "invalid choice"),
+        (["train", "prn", "--device", "cuda"], "device 'cuda' cannot be used on this machine: take cpu"),
+        (["train", "prn", "--album", "a.npz"], "--album is for `facet train coefficients --variant photos`"),
+        (["train", "coefficients", "--album", "a.npz"], "--album is for `facet train coefficients --variant"),
+        (["train", "coefficients", "--variant", "photos", "--album", "a.npz"], "no album at a.npz"),
     ],
 )
 def test_bad_calls_are_one_sentence(home, arguments, message):

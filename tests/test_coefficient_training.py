@@ -1,6 +1,8 @@
 """Coefficients from data to results: what training is told, albums, reconstruction, scores."""
 
-import sys
+import gc
+import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +13,18 @@ from torch import nn
 
 import facet
 from facet import networks, paths, profiles
-from facet.coefficients import Person
-from facet.coefficients.albums import Album
+from facet.augment import Augmentation, Combined
+from facet.coefficients import FaceRenderer
+from facet.coefficients.batches import MAP, CoefficientTruth
 from facet.evaluation import coefficients as scoring
 from facet.face_model import compact, files, load, vertices_from_map
-from facet.reconstruction import albums, by_coefficients, photos
+from facet.files import sha256
+from facet.reconstruction import by_coefficients, photos
+from facet.reconstruction.once import once_for
+from facet.rendering import downsample
+from facet.synthetic.batches import Batches
 from facet.synthetic.dataset import open_pictures
+from facet.synthetic.stream import Stream
 from facet.synthetic.test_sets import FRONT, TestSet
 from facet.training import History, coefficient_recipes, configuration_hash, obtain, recipes
 
@@ -71,13 +79,53 @@ def test_self_supervised_targets_hold_nothing_of_the_third_dimension(tasks):
 
 def test_landmarks_are_the_map_s_own_places_with_noise(tasks):
     """The map's texels at the landmarks, mirrored photos too: nothing is off by more than noise and grid."""
-    model, uv = load(), load().uv[load().landmarks]
+    uv = load().uv[load().landmarks]
     for step in range(3):
         _, target = tasks["supervised"].batches(step)
         apart = vertices_from_map(target["map"], uv)[..., :2] - target["landmarks"]
         assert apart.abs().mean() < 0.02 * SIZE
         assert apart.mean(dim=(1,)).abs().max() < 0.012 * SIZE
-    assert len(model.landmarks) == 68
+
+
+DIRTY = {
+    "chances": Augmentation(boxes=1.0, noise=0.2, blur=(1.0, 3.0), resample=(1.0, 3.0), jpeg=(1.0, 20)),
+    "combined": Combined(boxes=1.0, noise=0.2, uniform_noise=(1.0, 0.3), kinds=(3, 3)),
+}
+
+
+@pytest.mark.parametrize("dirty", DIRTY.values(), ids=DIRTY)
+def test_what_disturbs_a_picture_is_not_to_be_explained(dirty):
+    """Boxes, noise, blur and compression are in what the network sees and not in the photo of the target."""
+    pictures = open_pictures(tiny_people.tiny(), workers=1)
+    truth = CoefficientTruth.open(load(), SIZE, 32)
+    seen = {}
+    for name, augmentation in (("clean", Augmentation()), ("dirty", dirty)):
+        batches = Batches(pictures, None, "front", 4, augmentation, truth=truth)
+        seen[name] = batches(0)
+    clean, photo = seen["clean"][0], seen["dirty"][1]["photo"]
+    assert (downsample(clean, 2) - photo).abs().max() < 1e-6
+    assert (seen["dirty"][0] - clean).abs().mean() > 0.05
+
+
+@pytest.mark.parametrize("variant", ["", "supervised"])
+def test_streamed_people_have_the_same_targets(variant):
+    """Of a stream as of a data set: the photo before its disturbance, 68 places, maybe a small map."""
+    profile = PROFILE.with_(rendered="streamed", batch=2)
+    made = recipes.recipe("coefficients", profile, variant=variant, device="cpu")
+    stream = recipes.task(made, profile, workers=1).batches
+    assert isinstance(stream, Stream)
+    assert isinstance(stream.truth, CoefficientTruth)
+    dirty = replace(stream, augmentation=Augmentation(boxes=1.0, noise=0.2, jpeg=(1.0, 20)))
+    clean = replace(stream, augmentation=Augmentation())
+    (images, target), (plain, _) = dirty(0), clean(0)
+    assert (downsample(plain, 2) - target["photo"]).abs().max() < 1e-6
+    assert (images - plain).abs().mean() > 0.05
+    shapes = {"photo": (2, 3, 32, 32), "landmarks": (2, 68, 2)}
+    shapes |= {"map": (2, 3, MAP, MAP)} if variant else {}
+    assert {name: tuple(value.shape) for name, value in target.items()} == shapes
+    places = target["landmarks"]
+    assert float(places.amin()) > 0
+    assert float(places.amax()) < SIZE
 
 
 def test_the_recipes_differ_in_labels_alone():
@@ -89,8 +137,35 @@ def test_the_recipes_differ_in_labels_alone():
     assert {k for k in losses[0] if losses[0][k] != losses[1][k]} == {"vertices"}
     assert configuration_hash(one) != configuration_hash(two)
     assert plain.name == "coefficients-smoke"
+    assert one["data"]["pixels"] == "centres"  # weights of before fit no longer
     with pytest.raises(ValueError, match="coefficients-deep; known: coefficients, coefficients-supervised"):
         recipes.recipe("coefficients", PROFILE, variant="deep")
+
+
+def test_a_full_resnet_begins_from_imagenet_where_its_file_lies_in_data_raw(tmp_path, monkeypatch):
+    """The recipe names the file by its content, and training starts from it; without one nothing changes."""
+    monkeypatch.setattr(paths, "RAW", tmp_path)
+    wide, made = PROFILE.with_(width=1.0), {}
+    made["none"] = recipes.recipe("coefficients", wide, device="cpu")
+    options = {"image_size": SIZE, **made["none"].options}
+    source = networks.build("coefficients", seed=5, **options)
+    (tmp_path / "resnet50-0676ba61.pth").write_bytes(b"of another backbone")
+    made["other"] = recipes.recipe("coefficients", wide, device="cpu")
+    torch.save(source.encoder.state_dict(), tmp_path / "resnet18-f37072fd.pth")
+    made["own"] = recipes.recipe("coefficients", wide, device="cpu")
+    made["narrow"] = recipes.recipe("coefficients", PROFILE, device="cpu")
+    hashes = {name: configuration_hash(recipe.configuration()) for name, recipe in made.items()}
+    assert hashes["none"] == hashes["other"] != hashes["own"]
+    assert made["own"].data["imagenet"] == sha256(tmp_path / "resnet18-f37072fd.pth")
+    assert ["imagenet" in recipe.data for recipe in made.values()] == [False, False, True, False]
+    begun = []
+    monkeypatch.setattr(coefficient_recipes, "fit", lambda network, *_, **options: begun.append(network))
+    for name in ("none", "own"):
+        network = networks.build("coefficients", **options)
+        recipes.task(made[name], wide, workers=1).fit(network, None, None, None, loss=None)
+    wanted = source.encoder.state_dict()
+    same = [all(torch.equal(v, wanted[n]) for n, v in one.encoder.state_dict().items()) for one in begun]
+    assert same == [False, True]
 
 
 def test_training_keeps_every_term_of_the_loss(tasks, tmp_path):
@@ -120,9 +195,9 @@ def test_scores_are_those_of_the_vertices_and_the_picture(answer):
     images = torch.stack([sample["images"] for sample in samples])
     marks = scoring.detected(samples)
     made = recipes.recipe("coefficients", PROFILE)
-    loss = coefficient_recipes.loss_of(made, Person.open(model, 300))
+    loss = coefficient_recipes.loss_of(made, FaceRenderer.open(model, 300))
     targets = scoring.targets_of(images, marks, 32)
-    fit = scoring.landmark_fit(loss.person, loss.layout, marks, SIZE)
+    fit = scoring.landmark_fit(loss.renderer, loss.layout, marks, SIZE)
     numbers = scoring.refined(loss, fit, targets, 3)
     frames = {
         name: scoring.rows(values, samples, model, loss, targets, name=name, test_set="tiny")
@@ -154,6 +229,18 @@ def test_reconstruct_gives_the_model_s_face_in_the_photo(answer):
     assert abs(found.pose.yaw) < 3
 
 
+def test_what_makes_pictures_is_made_once_for_a_model_and_forgotten_with_it():
+    model = load().to("cpu")  # another object
+    known = weakref.ref(model)
+    found = by_coefficients.renderer_of(model)
+    assert by_coefficients.renderer_of(model) is found
+    assert by_coefficients.renderer_of(load()) is not found
+    assert once_for(model, "a number", lambda: 3) == once_for(model, "a number", lambda: 4) == 3
+    del model
+    gc.collect()
+    assert known() is None
+
+
 def test_refinement_moves_the_face_to_given_landmarks(answer):
     photo = photos.PHOTOS["astronaut"].load().copy()
     marks = facet.reconstruct(photo, model=answer, box=(180, 87.5, 270, 177)).landmarks[:, :2]
@@ -170,104 +257,7 @@ def test_refinement_moves_the_face_to_given_landmarks(answer):
         facet.reconstruct(photo, model=answer, landmarks=wanted, prior=True)
 
 
-def test_landmarks_come_from_the_first_network_at_hand(answer, monkeypatch):
-    """Of the landmark network as of a position map: where it sees them, in pixels of the photo."""
-    photo, box = photos.PHOTOS["astronaut"].load().copy(), np.array((180, 87.5, 270, 177))
-    asked = []
-
-    def none_but(*names):
-        def load_weights(name, device):
-            asked.append(name)
-            if name not in names:
-                raise FileNotFoundError(name)
-            return networks.build(name, image_size=64, width=0.125).eval()
-
-        monkeypatch.setattr(by_coefficients.weights, "load", load_weights)
-        asked.clear()
-
-    for names in (("landmarks", "prn"), ("prn",)):
-        none_but(*names)
-        found = by_coefficients.detected(photo, box, load())
-        assert asked[-1] == names[0]
-        assert found.shape == (68, 2)
-        assert np.isfinite(found).all()
-    none_but()
-    assert by_coefficients.detected(photo, box, load()) is None
-    assert asked == list(by_coefficients.DETECTORS)
-
-
 class _Named(nn.Module):
     def __init__(self, about):
         super().__init__()
         self.name, self.views, self.output = about.name, about.views, about.output
-
-
-# Albums
-
-
-def test_an_album_of_one_s_own_photographs(tmp_path, monkeypatch):
-    """Faces are found, cropped with some surrounding, marked; a picture without one is named."""
-    from PIL import Image
-
-    folder = tmp_path / "photos" / "inner"
-    folder.mkdir(parents=True)
-    image = photos.PHOTOS["astronaut"].load()
-    Image.fromarray(image).save(folder / "her.png")
-    Image.fromarray(np.full((80, 80, 3), 90, np.uint8)).save(folder / "wall.jpg")
-    corners = np.stack(np.meshgrid((185.0, 265.0), (95.0, 175.0)), -1).reshape(-1, 2)
-    marks = np.concatenate((corners, np.full((64, 2), (225.0, 135.0))))
-    monkeypatch.setattr(by_coefficients, "detected", lambda *_: marks)
-    faces, left_out = albums.make(folder.parent, tmp_path / "a.npz", load(), image_size=SIZE)
-    assert (faces, left_out) == (1, ["inner/wall.jpg"])
-    album = Album.load(tmp_path / "a.npz")
-    assert album.names == ("inner/her.png",)
-    assert album.images.shape == (1, 3, 80, 80)
-    assert album.landmarks[0].mean(dim=0).sub(31.5).abs().max() < 1
-    box = album.landmarks[0].amax(dim=0) - album.landmarks[0].amin(dim=0)
-    assert box.sub(63 / 1.5).abs().max() < 0.5
-    profile = PROFILE.with_(options={"album": str(tmp_path / "a.npz")})
-    made = recipes.recipe("coefficients", profile, variant="photos", device="cpu")
-    task = recipes.task(made, profile)
-    _, target = task.batches(0)
-    assert set(target) == {"photo", "landmarks"}
-    network = networks.build("coefficients", image_size=SIZE, width=0.25, **made.options)
-    assert set(task.validate(network.eval())) >= {"loss", "photo", "landmarks"}
-    with pytest.raises(ValueError, match="has crops of 64 pixels, not 128"):
-        recipes.recipe("coefficients", profile.with_(image_size=128), variant="photos")
-
-
-def test_albums_say_what_is_missing(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="no photographs in"):
-        list(albums.photographs(tmp_path))
-    with pytest.raises(FileNotFoundError, match="make it by `facet data album"):
-        Album.load(tmp_path / "none.npz")
-    (tmp_path / "bad.npz").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="is no album"):
-        Album.load(tmp_path / "bad.npz")
-    with pytest.raises(ValueError, match="make one by `facet data album`"):
-        recipes.recipe("coefficients", PROFILE, variant="photos")
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match="pip install scikit-learn"):
-        list(albums.photographs("lfw"))
-
-
-def test_lfw_as_scikit_learn_gives_it(monkeypatch):
-    def fetch(**options):
-        assert options["color"]
-        assert options["slice_"] is None
-        images = np.full((2, 4, 5, 3), 0.5, np.float32)
-        return SimpleNamespace(images=images, target=np.array([1, 0]), target_names=np.array(["Ann", "Bob"]))
-
-    monkeypatch.setitem(sys.modules, "sklearn", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", SimpleNamespace(fetch_lfw_people=fetch))
-    found = dict(albums.photographs("lfw"))
-    assert list(found) == ["Bob 0", "Ann 1"]
-    assert found["Ann 1"].shape == (4, 5, 3)
-    assert found["Ann 1"].max() == 128
-
-    def closed(**_):
-        raise OSError("no route to host")
-
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", SimpleNamespace(fetch_lfw_people=closed))
-    with pytest.raises(OSError, match="cannot be fetched"):
-        list(albums.photographs("lfw"))

@@ -6,17 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from facet import networks
-from facet.coefficients import CoefficientLoss, Person, Weights, full_vertices
-from facet.coefficients.alignment import align, five_points, plane_similarity
+from facet import coefficient_pictures, networks
+from facet.coefficients import CoefficientLoss, FaceRenderer, Weights, full_vertices, losses
+from facet.coefficients.alignment import align, aligned, five_points, plane_similarity
 from facet.coefficients.attention import skin_attention
 from facet.coefficients.fitting import fit_landmarks, refine
 from facet.coefficients.losses import MapPoints
+from facet.evaluation.coefficients import photo_differences
 from facet.face_model import compact, load, sampler
 from facet.face_model.decimate import decimate
-from facet.networks.coefficients import load_imagenet
+from facet.geometry import rotation_matrix
+from facet.networks.coefficients import BACKBONES, load_imagenet
 from facet.networks.layout import AMBIENT, Layout
-from facet.rendering import interpolate, rasterise
+from facet.rendering import downsample, interpolate, rasterise
 from facet.synthetic.poses import Camera
 
 SIZE = 64
@@ -28,8 +30,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def person(model):
-    return Person.open(model, vertices=300)
+def renderer(model):
+    return FaceRenderer.open(model, vertices=300)
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +82,74 @@ def test_dropout_only_while_training():
     assert not torch.equal(network(images), network(images))
 
 
-def test_imagenet_weights_find_their_layers(tmp_path):
-    """A file in torchvision's order of layers, at a width of 1, is copied; any other is refused."""
-    source = networks.build("coefficients", image_size=64, backbone="resnet18", seed=5)
-    saved = {f"layer.{n}": v for n, v in source.encoder.state_dict().items()}
-    torch.save({**saved, "fc.weight": torch.zeros(1000, 512)}, tmp_path / "resnet18.pth")
-    network = networks.build("coefficients", image_size=64, backbone="resnet18")
-    load_imagenet(network, tmp_path / "resnet18.pth")
-    for name, value in network.encoder.state_dict().items():
-        assert torch.equal(value, source.encoder.state_dict()[name])
-    narrow = networks.build("coefficients", image_size=64, backbone="resnet18", width=0.5)
+class Torchvision(nn.Module):
+    """A ResNet written as torchvision writes it, with its names of layers, for reference."""
+
+    def __init__(self, repeats, bottleneck):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        inputs = 64
+        for stage, count in enumerate(repeats):
+            blocks = []
+            for number in range(count):
+                stride = 2 if stage and not number else 1
+                blocks.append(TorchvisionBlock(inputs, 64 << stage, stride, bottleneck))
+                inputs = (64 << stage) * (4 if bottleneck else 1)
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(inputs, 1000)
+
+    def features(self, x):
+        x = nn.functional.max_pool2d(self.bn1(self.conv1(x)).relu(), 3, 2, 1)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+class TorchvisionBlock(nn.Module):
+    def __init__(self, inputs, channels, stride, bottleneck):
+        super().__init__()
+        outputs = channels * (4 if bottleneck else 1)
+        shapes = [(inputs, channels, 3, stride), (channels, channels, 3, 1)]
+        if bottleneck:
+            shapes = [(inputs, channels, 1, 1), (channels, channels, 3, stride), (channels, outputs, 1, 1)]
+        self.count = len(shapes)
+        for k, (a, b, side, step) in enumerate(shapes, start=1):
+            self.add_module(f"conv{k}", nn.Conv2d(a, b, side, step, side // 2, bias=False))
+            self.add_module(f"bn{k}", nn.BatchNorm2d(b))
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        out = x
+        for k in range(1, self.count + 1):
+            out = getattr(self, f"bn{k}")(getattr(self, f"conv{k}")(out))
+            out = out.relu() if k < self.count else out
+        return (out + (x if self.downsample is None else self.downsample(x))).relu()
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_imagenet_weights_find_their_layers(tmp_path, generator, backbone):
+    """A file with torchvision's names makes the encoder torchvision's network; any other is refused."""
+    source = Torchvision(*BACKBONES[backbone]).eval()
+    for name, value in source.state_dict().items():
+        if value.ndim > 1:  # convolutions as He starts them
+            value.copy_((2 / value[0].numel()) ** 0.5 * torch.randn(value.shape, generator=generator))
+        elif value.ndim == 1:  # norms: factors and variances about 1, means and offsets about 0
+            about = 1.0 if name.endswith(("weight", "var")) else 0.0
+            value.copy_(about + 0.3 * torch.rand(value.shape, generator=generator))
+    names = list(source.state_dict())
+    assert names[5:8] == ["bn1.num_batches_tracked", "layer1.0.conv1.weight", "layer1.0.bn1.weight"]
+    assert {"layer2.0.downsample.0.weight", "layer4.1.bn2.running_mean", "fc.bias"} < set(names)
+    torch.save(source.state_dict(), tmp_path / "resnet.pth")
+    network = networks.build("coefficients", image_size=64, backbone=backbone).eval()
+    load_imagenet(network, tmp_path / "resnet.pth")
+    images = torch.rand(1, 3, 64, 64, generator=generator)
+    with torch.no_grad():
+        ours, theirs = network.encoder(images), source.features(images)
+    assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
+    narrow = networks.build("coefficients", image_size=64, backbone=backbone, width=0.5)
     with pytest.raises(ValueError, match="at width 1 is wanted"):
-        load_imagenet(narrow, tmp_path / "resnet18.pth")
+        load_imagenet(narrow, tmp_path / "resnet.pth")
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_imagenet(network, tmp_path / "none.pth")
 
@@ -131,10 +189,10 @@ def test_decimated_face_is_a_disk_of_the_same_surface(model):
         decimate(model, 50)
 
 
-def test_small_model_is_the_face_model_at_its_vertices(model, person, layout, generator):
-    of = layout.read(some(layout, generator))
-    whole = model.blend(of.identity, of.expression)
-    assert (person.shape(of) - whole[:, person.face.vertices]).abs().max() < 1e-2
+def test_small_model_is_the_face_model_at_its_vertices(model, renderer, layout, generator):
+    coefficients = layout.read(some(layout, generator))
+    whole = model.blend(coefficients.identity, coefficients.expression)
+    assert (renderer.shape(coefficients) - whole[:, renderer.face.vertices]).abs().max() < 1e-2
 
 
 def test_counts_hold_the_variance_they_claim(model):
@@ -147,61 +205,80 @@ def test_counts_hold_the_variance_they_claim(model):
 # Camera, light, picture
 
 
-def test_camera_is_the_pinhole_of_the_synthetic_people(model, person, layout, generator):
+def test_camera_is_the_pinhole_of_the_synthetic_people(model, renderer, layout, generator):
     """The same projection as `Camera` with the crop's optical axis; the mean face fills the crop."""
-    of = layout.read(some(layout, generator))
-    points = person.shape(of)
-    turned = points @ torch.linalg.inv(torch.eye(3)) @ _turn(of).mT
-    scale = person.fill * (SIZE - 1)
-    far = 1500.0 - of.translation[:, 2]
-    centre = (of.translation - person.middle)[:, :2] * torch.tensor([1.0, -1.0])
+    coefficients = layout.read(some(layout, generator))
+    points = renderer.shape(coefficients)
+    turned = points @ rotation_matrix(*coefficients.angles.unbind(1)).mT
+    scale = renderer.fill * (SIZE - 1)
+    far = 1500.0 - coefficients.translation[:, 2]
+    centre = (coefficients.translation - renderer.middle)[:, :2] * torch.tensor([1.0, -1.0])
     near = (scale * 1500.0 / far)[:, None]
-    placed = person.place(of, points, SIZE)
+    placed = renderer.place(coefficients, points, SIZE)
     camera = Camera(near[:, 0], (SIZE - 1) / 2 + near * centre, far, None)
     # the synthetic camera looks along its own axis; ours along the crop's: they agree near that axis
     straight, _ = camera.project(turned)
     assert (placed[..., 2] - straight[..., 2]).abs().max() < 1e-3
     axis = (placed[..., :2] - (SIZE - 1) / 2).norm(dim=2) < 4
     assert (placed - straight)[axis].norm(dim=1).max() < 0.35
-    mean = full_vertices(model, person, layout.read(torch.zeros(1, layout.total)), SIZE)[0]
+    mean = full_vertices(model, renderer, layout.read(torch.zeros(1, layout.total)), SIZE)[0]
     box = mean[model.landmarks, :2]
     size = (box.amax(0) - box.amin(0)).mean()
     assert float(size) == pytest.approx(SIZE / 1.5, rel=0.03)
 
 
-def _turn(of):
-    from facet.geometry import rotation_matrix
-
-    return rotation_matrix(*of.angles.unbind(1))
-
-
-def test_uniform_light_shows_the_albedo(person, layout, generator):
-    of = layout.read(some(layout, generator))
+def test_uniform_light_shows_the_albedo(renderer, layout, generator):
+    coefficients = layout.read(some(layout, generator))
     light = torch.zeros(2, 9, 3)
     light[:, 0] = math.sqrt(4 * math.pi)
-    shape = person.shape(of)
-    of = of._replace(light=light)
-    assert (person.colours(of, shape) - person.colours(of, shape, "albedo")).abs().max() < 1e-5
+    shape = renderer.shape(coefficients)
+    coefficients = coefficients._replace(light=light)
+    seen, albedo = (renderer.colours(coefficients, shape, show) for show in ("face", "albedo"))
+    assert (seen - albedo).abs().max() < 1e-5
     with pytest.raises(ValueError, match="show must be one of"):
-        person.colours(of, shape, "bones")
+        renderer.colours(coefficients, shape, "bones")
 
 
-def test_picture_tends_to_the_hard_one(person, layout, generator):
-    of = layout.read(some(layout, generator))
-    soft = person.picture(of, SIZE, sigma=1e-7, gamma=1e-3)
-    shape = person.shape(of)
-    placed = person.place(of, shape, SIZE)
-    hard = rasterise(placed, person.face.shown, SIZE)
-    wanted = interpolate(hard, person.face.shown, person.colours(of, shape))
+def test_picture_tends_to_the_hard_one(renderer, layout, generator):
+    coefficients = layout.read(some(layout, generator))
+    soft = renderer.picture(coefficients, SIZE, sigma=1e-7, gamma=1e-3)
+    shape = renderer.shape(coefficients)
+    placed = renderer.place(coefficients, shape, SIZE)
+    hard = rasterise(placed, renderer.face.shown, SIZE)
+    wanted = interpolate(hard, renderer.face.shown, renderer.colours(coefficients, shape))
     same = (soft.alpha > 0.999) == hard.mask
     assert same.float().mean() > 0.999
     assert (soft.colour - wanted)[hard.mask & same].abs().quantile(0.99) < 1e-3
 
 
-def test_gradients_of_pose_light_and_shape_by_finite_differences(person, layout):
+@pytest.mark.parametrize(("crop", "side"), [(128, 64), (64, 128)])
+def test_a_picture_of_another_size_lies_on_the_crop_s_own(renderer, layout, generator, crop, side):
+    """As big and in the same place as the crop's picture averaged to fewer pixels: pixels are areas."""
+    coefficients = layout.read(some(layout, generator, pose=0.3))
+    sharp = {"sigma": 1e-4, "gamma": 0.1, "closed": True}
+    one = renderer.picture(coefficients, crop, **sharp).alpha
+    other = renderer.picture(coefficients, side, crop=crop, **sharp).alpha
+    big, small = (one, other) if side < crop else (other, one)
+    shrunk = downsample(big, 2)
+    assert (shrunk.sum((1, 2)) / small.sum((1, 2)) - 1).abs().max() < 0.006  # 0.012 if both are S − 1 wide
+    across = torch.arange(small.shape[-1]).float()
+    for dim in (1, 2):
+        middle = [(a.sum(dim) @ across) / a.sum((1, 2)) for a in (shrunk, small)]
+        assert (middle[0] - middle[1]).abs().max() < 0.15  # pixels
+
+
+def test_pictures_to_look_at_lie_on_the_photo(renderer, layout, generator):
+    coefficients = layout.read(some(layout, generator, pose=0.3))
+    alpha = renderer.picture(coefficients, SIZE, **coefficient_pictures.SHARP).alpha
+    shown = coefficient_pictures.shown(renderer, coefficients._replace(light=0 * coefficients.light), SIZE)
+    covered = 1 - shown.mean(dim=1)  # a black face on white
+    assert (covered.sum((1, 2)) / alpha.sum((1, 2)) - 1).abs().max() < 0.006  # 0.012 with S − 1
+
+
+def test_gradients_of_pose_light_and_shape_by_finite_differences(renderer, layout):
     """Central differences of the stitched loss in double precision, for every kind of number."""
     generator = torch.Generator().manual_seed(2)
-    exact = person.to(torch.float64)
+    exact = renderer.to(torch.float64)
     loss = CoefficientLoss(exact, layout, SIZE, sigma=0.5, gamma=2.0)
     numbers = some(layout, generator, 1).double()
     photo = torch.rand(1, 3, 24, 24, generator=generator, dtype=torch.float64)
@@ -224,32 +301,44 @@ def test_gradients_of_pose_light_and_shape_by_finite_differences(person, layout)
 # Losses
 
 
-def test_terms_without_weight_are_not_computed_and_labels_are_asked_for(person, layout):
-    loss = CoefficientLoss(person, layout, SIZE, Weights(photo=0.0))
+def test_terms_without_weight_are_not_computed_and_labels_are_asked_for(renderer, layout):
+    loss = CoefficientLoss(renderer, layout, SIZE, Weights(photo=0.0))
     numbers = torch.zeros(2, layout.total)
-    marks = person.landmarks(layout.read(numbers), SIZE)[..., :2]
+    marks = renderer.landmarks(layout.read(numbers), SIZE)[..., :2]
     terms = loss.terms(numbers, {"landmarks": marks})  # no photo needed
     assert "photo" not in terms
     assert "vertices" not in terms
     assert float(terms["landmarks"]) < 1e-8
     assert float(loss(numbers, {"landmarks": marks + SIZE / 100})) == pytest.approx(2.0, rel=1e-3)
     with pytest.raises(ValueError, match="needs labels"):
-        CoefficientLoss(person, layout, SIZE, Weights(vertices=1.0))
+        CoefficientLoss(renderer, layout, SIZE, Weights(vertices=1.0))
 
 
-def test_the_photo_s_term_is_zero_for_its_own_picture(person, layout, generator):
+@pytest.mark.parametrize("side", [SIZE, SIZE // 2])
+def test_the_photo_s_term_is_zero_for_its_own_picture(renderer, layout, generator, side):
     numbers = some(layout, generator)
-    picture = person.picture(layout.read(numbers), SIZE)
+    picture = renderer.picture(layout.read(numbers), side, crop=SIZE)
     photo = torch.where(picture.alpha[:, None] > 0, picture.colour.permute(0, 3, 1, 2), 0.5)
     for options in ({}, {"squared": False}, {"over": "image"}, {"attention": True}):
-        loss = CoefficientLoss(person, layout, SIZE, **options)
-        target = {"photo": photo, "landmarks": person.landmarks(layout.read(numbers), SIZE)[..., :2]}
+        loss = CoefficientLoss(renderer, layout, SIZE, **options)
+        target = {"photo": photo, "landmarks": renderer.landmarks(layout.read(numbers), SIZE)[..., :2]}
         right, wrong = loss.terms(numbers, target), loss.terms(numbers * 0.5, target)
         assert float(right["photo"]) < 1e-5
         assert float(wrong["photo"]) > 1e-3
+    assert photo_differences(numbers, loss, photo).max() < 0.1  # of 255 levels
 
 
-def test_averaged_over_the_image_a_stitched_face_only_wants_to_shrink(person, layout):
+def test_attention_looks_where_the_landmarks_are_in_the_smaller_photo(renderer, layout, monkeypatch):
+    """A landmark in the middle of four pixels lies in the middle of the one that is their mean."""
+    asked = []
+    monkeypatch.setattr(losses, "skin_attention", lambda photo, marks: asked.append(marks) or photo[:, 0])
+    loss = CoefficientLoss(renderer, layout, SIZE, attention=True)
+    picture = renderer.picture(layout.read(torch.zeros(1, layout.total)), SIZE // 2, crop=SIZE)
+    loss.photo_error(picture, torch.rand(1, 3, SIZE // 2, SIZE // 2), torch.full((1, 68, 2), 20.5))
+    assert torch.equal(asked[0], torch.full((1, 68, 2), 10.0))
+
+
+def test_averaged_over_the_image_a_stitched_face_only_wants_to_shrink(renderer, layout):
     """Every pixel's error falls with its coverage; over the face, pixels that fit draw the outline out."""
     from facet.rendering.soft import SoftImage
 
@@ -259,7 +348,7 @@ def test_averaged_over_the_image_a_stitched_face_only_wants_to_shrink(person, la
     slopes = {}
     for over in ("image", "face"):
         alpha = torch.full((1, 4, 4), 0.8, requires_grad=True)
-        loss = CoefficientLoss(person, layout, SIZE, over=over)
+        loss = CoefficientLoss(renderer, layout, SIZE, over=over)
         value = loss.photo_error(SoftImage(colour, alpha), photo).sum()
         slopes[over] = torch.autograd.grad(value, alpha)[0]
     assert (slopes["image"] > 0).all()
@@ -267,16 +356,18 @@ def test_averaged_over_the_image_a_stitched_face_only_wants_to_shrink(person, la
     assert (slopes["face"][0, 2:] < 0).all()
 
 
-def test_labels_are_exact_at_the_truth(model, person, layout, generator):
+def test_labels_are_exact_at_the_truth(model, renderer, layout, generator):
     maps = sampler(model, 16)
     numbers = some(layout, generator)
-    of = layout.read(numbers)
+    coefficients = layout.read(numbers)
     points = MapPoints.open(maps, model.uv_weight(16))
-    placed = person.place(of, maps.points(of.identity, of.expression).mT, SIZE)
+    placed = renderer.place(
+        coefficients, maps.points(coefficients.identity, coefficients.expression).mT, SIZE
+    )
     true = maps.as_map(placed.mT)
-    assert float(points.distance(person, of, true, SIZE)) < 0.2  # 100 · sqrt(1e-6) / 64
+    assert float(points.distance(renderer, coefficients, true, SIZE)) < 0.01  # 100 · sqrt(1e-6) / 64 = 0.0016
     moved = true + torch.tensor([0.64, 0, 0]).view(1, 3, 1, 1)
-    assert float(points.distance(person, of, moved, SIZE)) == pytest.approx(1.0, rel=1e-2)
+    assert float(points.distance(renderer, coefficients, moved, SIZE)) == pytest.approx(1.0, rel=1e-2)
 
 
 def test_attention_looks_at_skin_of_any_tone():
@@ -292,26 +383,26 @@ def test_attention_looks_at_skin_of_any_tone():
 # Fitting and alignment
 
 
-def test_landmarks_alone_recover_the_pose_and_much_of_the_face(person, layout):
+def test_landmarks_alone_recover_the_pose_and_much_of_the_face(renderer, layout):
     generator = torch.Generator().manual_seed(4)
     true = some(layout, generator, 3, pose=0.4)
-    marks = person.landmarks(layout.read(true), SIZE)[..., :2]
-    numbers = fit_landmarks(person, layout, marks, SIZE, noise=1e-3)
-    found = person.landmarks(layout.read(numbers), SIZE)[..., :2]
+    marks = renderer.landmarks(layout.read(true), SIZE)[..., :2]
+    numbers = fit_landmarks(renderer, layout, marks, SIZE, noise=1e-3)
+    found = renderer.landmarks(layout.read(numbers), SIZE)[..., :2]
     assert (found - marks).norm(dim=2).max() < 0.25
     assert (layout.read(numbers).angles - layout.read(true).angles).abs().max() < 6
-    careful = fit_landmarks(person, layout, marks, SIZE, noise=0.05)
+    careful = fit_landmarks(renderer, layout, marks, SIZE, noise=0.05)
     assert careful[:, :46].norm() < numbers[:, :46].norm()
     assert torch.equal(numbers[:, -33:-6], torch.zeros_like(numbers[:, -33:-6]))
 
 
-def test_refinement_explains_the_photo_and_finds_light(person, layout):
+def test_refinement_explains_the_photo_and_finds_light(renderer, layout):
     generator = torch.Generator().manual_seed(5)
     true = some(layout, generator, 2, pose=0.2)
-    of = layout.read(true)
-    photo = person.picture(of, 32).over(torch.full((2, 3, 32, 32), 0.3))
-    target = {"photo": photo, "landmarks": person.landmarks(of, SIZE)[..., :2]}
-    loss = CoefficientLoss(person, layout, SIZE)
+    coefficients = layout.read(true)
+    photo = renderer.picture(coefficients, 32, crop=SIZE).over(torch.full((2, 3, 32, 32), 0.3))
+    target = {"photo": photo, "landmarks": renderer.landmarks(coefficients, SIZE)[..., :2]}
+    loss = CoefficientLoss(renderer, layout, SIZE)
     start = torch.zeros_like(true)
     numbers, curve = refine(loss, start, target, steps=15, rate=0.1)
     assert len(curve) == 16
@@ -322,8 +413,8 @@ def test_refinement_explains_the_photo_and_finds_light(person, layout):
         refine(loss, start, target, steps=-1)
 
 
-def test_five_points_bring_a_turned_face_upright(person, layout, generator):
-    standard = person.landmarks(layout.read(torch.zeros(1, layout.total)), SIZE)[0, :, :2]
+def test_five_points_bring_a_turned_face_upright(renderer, layout, generator):
+    standard = renderer.landmarks(layout.read(torch.zeros(1, layout.total)), SIZE)[0, :, :2]
     angle = 0.5
     turn = 1.7 * torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     moved = (standard @ turn.mT + torch.tensor([30.0, -8.0]))[None]
@@ -333,3 +424,20 @@ def test_five_points_bring_a_turned_face_upright(person, layout, generator):
     assert five_points(standard)[0, 0] < five_points(standard)[1, 0]  # the subject's right eye is on the left
     with pytest.raises(ValueError, match="coincide"):
         plane_similarity(torch.zeros(1, 5, 2), torch.ones(1, 5, 2))
+
+
+def test_an_aligned_crop_shows_the_five_points_of_the_standard_face(renderer, layout):
+    """Dots painted at eyes, nose and mouth of a turned photo come to lie where the mean face has its own."""
+    standard = renderer.landmarks(layout.read(torch.zeros(1, layout.total)), SIZE)[0, :, :2]
+    turn = 2.5 * rotation_matrix(0.0, 0.0, 25.0)[:2, :2]
+    marks = (standard - 31.5) @ turn.mT + torch.tensor([140.0, 110.0])
+    rows, columns = torch.meshgrid(torch.arange(220.0), torch.arange(280.0), indexing="ij")
+    place = torch.stack((columns, rows), dim=-1)
+    dots = [torch.exp(-0.5 * ((place - p) / 4).square().sum(-1)) for p in five_points(marks)]
+    photo = (255 * sum(dots).clamp(max=1)).to(torch.uint8)[..., None].expand(-1, -1, 3).numpy()
+    crop, points = aligned(photo, marks[None].double(), standard, SIZE)
+    assert crop.shape == (1, 3, SIZE, SIZE)
+    assert (points[0] - five_points(standard)).abs().max() < 1e-3
+    for x, y in points[0].round().long().tolist():
+        near = crop[0, 0, y - 3 : y + 4, x - 3 : x + 4]
+        assert int(near.argmax()) in {17, 23, 24, 25, 31}  # the middle of 7 × 7, or next to it

@@ -12,7 +12,8 @@ from facet.evaluation import rotations
 from facet.evaluation.smoothness import dihedral_angles, share_under, smoothness_curve
 from facet.face_model import load
 from facet.geometry import model_to_image, transform_points
-from facet.reconstruction import correction, detect, pipeline, shape_model
+from facet.networks import predict
+from facet.reconstruction import correction, detect, pipeline, shape_model, views
 
 TURNS = (-179.0, -135.0, -90.0, -40.0, 0.0, 25.0, 90.0, 120.0, 180.0)
 
@@ -129,17 +130,14 @@ class SpotReader(torch.nn.Module):
 
 
 @pytest.mark.parametrize("turn", [0.0, 60.0, 180.0])
-def test_reconstruct_undoes_the_turn(turn):
+def test_reconstruct_undoes_the_turn(turn, monkeypatch):
     """The result lies on the turned photo: the spots' landmarks are where the spots are."""
     model = load()
     photo, marks = painted(turn)
-    network = SpotReader(model).eval()
-    network_map = pipeline.ask_twice
-    pipeline.ask_twice = lambda net, images: reconstruction_predict(net, images)
-    try:
-        vertices, view = reconstruction.surface(photo, network, model, landmarks=marks, correct=True)
-    finally:
-        pipeline.ask_twice = network_map
+    monkeypatch.setattr(pipeline, "ask_twice", predict)  # the mean with the mirror image knows no colours
+    vertices, view = reconstruction.surface(
+        photo, SpotReader(model).eval(), model, landmarks=marks, correct=True
+    )
     assert view.given
     found = vertices[model.landmarks][[36, 45, 8], :2].numpy()
     np.testing.assert_allclose(found, marks[[36, 45, 8]], atol=3.0)
@@ -147,10 +145,16 @@ def test_reconstruct_undoes_the_turn(turn):
     assert (pose.roll + turn + 180) % 360 - 180 == pytest.approx(0, abs=4)
 
 
-def reconstruction_predict(network, images):
-    from facet.networks import predict
-
-    return predict(network, images)
+def test_surface_is_what_reconstruct_gives(monkeypatch):
+    """By default with the prior, as `reconstruct` has it; without where it is left out."""
+    model = load()
+    photo, marks = painted(20.0)
+    network = SpotReader(model).eval()
+    monkeypatch.setattr(pipeline, "ask_twice", predict)
+    for how, noise in (({}, {}), ({"prior": False}, {"noise": 0.0})):
+        whole = pipeline.reconstruct(photo, model=network, landmarks=marks, device="cpu", **how)
+        vertices, _ = reconstruction.surface(photo, network, model, landmarks=marks, **noise)
+        np.testing.assert_allclose(vertices.numpy(), whole.vertices, atol=1e-3)
 
 
 def test_an_aligner_is_asked_in_upright_crops():
@@ -174,6 +178,40 @@ def test_an_aligner_is_asked_in_upright_crops():
     tilts = [np.degrees(np.arctan2(*(left - right)[::-1])) for right, left, _ in told]
     assert tilts[0] == pytest.approx(50, abs=2)
     assert tilts[1] == pytest.approx(0, abs=1)
+
+
+def test_an_aligner_that_points_elsewhere_is_not_believed(monkeypatch):
+    """The detected frame stays, a note says so, and the box may be moved to the network's own landmarks."""
+    photo, marks = painted(0.0)
+    box = detect.box_of(marks)
+    monkeypatch.setattr(detect, "find_faces", lambda image, **_: [detect.Face(box, 0.9, "test")])
+
+    def aligner(crops):
+        return torch.from_numpy(face_at(roll=90.0, scale=0.1, centre=(5.0, 5.0)))[None]
+
+    aligner.image_size = 64
+    (view,) = views.views_of(photo, None, None, None, aligner)
+    assert view.turned == ()
+    assert not view.given
+    assert "do not fit the detected face: they were not used" in " ".join(view.notes)
+    found, _ = correction.find(photo)
+    np.testing.assert_array_equal(view.box, found.box)
+    np.testing.assert_array_equal(view.frame, found.frame)
+
+
+def test_a_given_box_is_what_landmarks_of_a_turned_photo_are_compared_with(monkeypatch):
+    """They may move it, and not far: the detector's box is no witness where the caller gave one."""
+    photo, marks = painted(60.0)
+    monkeypatch.setattr(detect, "find_faces", detector_of(marks))
+    (view,) = views.views_of(photo, None, None, tuple(detect.box_of(marks)), True)
+    assert not view.given
+    np.testing.assert_array_equal(view.asked, detect.box_of(marks))
+    there = views.moved(view, marks)
+    assert there.notes == ()
+    np.testing.assert_allclose(there.box_in_photo, correction.from_landmarks(marks).box_in_photo())
+    beside = views.moved(view, marks + 0.6 * np.ptp(marks, axis=0))
+    assert "the result may be wrong" in beside.notes[0]
+    np.testing.assert_array_equal(beside.box, view.box)
 
 
 def detector_of(truth, reach=60.0):
@@ -201,7 +239,8 @@ def detector_of(truth, reach=60.0):
 def test_the_surest_turn_is_found(turn, monkeypatch):
     photo, marks = painted(turn)
     monkeypatch.setattr(detect, "find_faces", detector_of(marks))
-    found = correction.find(photo)
+    found, notes = correction.find(photo)
+    assert notes == ()
     assert abs((found.tilt - turn + 180) % 360 - 180) <= 22.5
     inside = correction.apply(found.frame, marks[[36, 45, 8]])
     assert (inside > found.box[:2]).all()
@@ -209,27 +248,42 @@ def test_the_surest_turn_is_found(turn, monkeypatch):
     monkeypatch.setattr(detect, "find_faces", lambda image, **_: [])
     with pytest.raises(detect.FaceNotFoundError, match="no face"):
         correction.find(photo, name="p.jpg")
-    kept = correction.find(photo, box=np.array([10.0, 20, 60, 90]))
+    kept, _ = correction.find(photo, box=np.array([10.0, 20, 60, 90]))
     assert kept.box.tolist() == [10, 20, 60, 90]
     assert kept.tilt == 0
 
 
-def test_a_turned_photo_holds_the_picture_and_its_points():
+def test_of_several_faces_a_note_says_which_was_taken(monkeypatch):
+    """Each is found at several turns and counts once; the views keep the note."""
+    photo = np.zeros((200, 400, 3), np.uint8)
+    boxes = np.array([(20.0, 40, 110, 130), (250, 50, 350, 150)])
+
+    def find_faces(image, **_):
+        if image.shape != photo.shape:
+            return []
+        return [detect.Face(box, score, "test") for box, score in zip(boxes, (0.8, 0.9), strict=True)]
+
+    monkeypatch.setattr(detect, "find_faces", find_faces)
+    (view,) = views.views_of(photo, None, None, None, True)
+    assert view.notes == ("the front image has 2 faces; the clearest of the large ones was taken",)
+    np.testing.assert_allclose(view.box_in_photo, boxes[1], atol=1e-9)
+
+
+@pytest.mark.parametrize(("turn", "place"), [(0.0, (48.0, 28.0)), (90.0, (47.0, 48.0)), (213.0, None)])
+def test_a_turned_photo_holds_the_picture_and_its_points(turn, place):
+    """A spot in a picture of 40 pixels with a border of 18; turned clockwise about the middle, 37.5."""
     picture = torch.zeros(3, 40, 40)
     picture[:, 9:12, 29:32] = 1.0
-    for turn in (0.0, 90.0, 213.0):
-        photo, matrix = rotations.turned_photo(picture, turn)
-        there = correction.apply(matrix, np.array([[30.0, 10.0]]))[0]
-        y, x = (
-            np.argwhere(photo[..., 0] > 60).mean(axis=0)
-            if turn % 90
-            else np.argwhere(photo[..., 0] > 128).mean(axis=0)
-        )
-        near = np.argwhere(photo[..., 0] > 60)
-        near = near[np.hypot(near[:, 1] - there[0], near[:, 0] - there[1]) < 4]
-        assert len(near) > 4
-        np.testing.assert_allclose(near.mean(axis=0)[::-1], there, atol=0.5)
-        assert np.isfinite((x, y)).all()
+    photo, matrix = rotations.turned_photo(picture, turn)
+    there = correction.apply(matrix, np.array([[30.0, 10.0]]))[0]
+    if place is not None:
+        np.testing.assert_allclose(there, place, atol=1e-9)
+    light = photo[..., 0] / 255
+    y, x = np.indices(light.shape)
+    assert light.sum() == pytest.approx(9, abs=0.1)
+    np.testing.assert_allclose(
+        ((light * x).sum() / light.sum(), (light * y).sum() / light.sum()), there, atol=0.05
+    )
 
 
 def test_dihedral_angles_of_a_fold():

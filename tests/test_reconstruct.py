@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import facet
-from facet.crop import lift
+from facet.crop import crop_image, lift
 from facet.geometry import model_to_image, rotation_matrix, transform_points
 from facet.networks import from_pixels
-from facet.reconstruction import detect, landmarks, photos, pipeline, weights
+from facet.reconstruction import detect, landmarks, photos, pipeline, vertices_of_crops, weights
 from facet.reconstruction.unwrap import unwrap
 
 SIDE, MAP, GRID = 256, 64, 33
@@ -205,6 +205,10 @@ def test_the_prior_is_the_default_and_can_be_left_out(monkeypatch):
     )
     np.testing.assert_array_equal(asked, default)
     assert np.abs(asked - plain).max() > 0.1  # a noisy map is no face
+    face = facet.reconstruct(photo, model=network, box=box, device="cpu")
+    crop = crop_image(photo.copy(), torch.from_numpy(face.crop), MAP)
+    inside = transform_points(lift(torch.from_numpy(face.crop)[None])[0].float(), torch.from_numpy(default))
+    torch.testing.assert_close(vertices_of_crops(network, crop, model)[0], inside, atol=2e-3, rtol=0)
 
 
 def test_landmarks_far_from_the_detected_box_are_not_believed(monkeypatch):
@@ -337,12 +341,43 @@ def test_a_network_for_two_photos_wants_two():
         ({"box": (300, 50, 340, 90)}, "lies outside of the front image, which is 256 × 256"),
         ({"box": (1, 2, 3)}, "x0, y0, x1, y1"),
         ({"landmarks": np.zeros((5, 2))}, r"must be \(68, 2\), got \(5, 2\)"),
+        (
+            {"landmarks": np.full((68, 2), np.nan)},
+            "landmarks of the front image must be finite numbers, 68 of",
+        ),
+        ({"landmarks": np.full((68, 2), 9.0)}, "the box of the landmarks of the front image must be"),
+        (
+            {"landmarks": np.ones((68, 2)), "box": (50, 50, 90, 90)},
+            "landmarks and a box are given for the front",
+        ),
         ({"model": "magic", "box": (50, 50, 90, 90)}, "unknown model 'magic'"),
+        ({"device": "abacus", "box": (50, 50, 90, 90)}, "device 'abacus' cannot be used on this machine"),
     ],
 )
 def test_bad_arguments(given, message):
     with pytest.raises(ValueError, match=message):
         facet.reconstruct(_photo(), **{"model": Oracle(_pose()), "device": "cpu", **given})
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("prn", "prn"),
+        ("prn-all-poses", "prn --variant all-poses"),
+        ("vrn-guided", "vrn-guided"),
+        ("rotation-true", "rotation --variant true"),
+        ("twoview-rotated-side", "twoview --variant rotated-side"),
+    ],
+)
+def test_what_has_no_weights_says_how_to_make_them(name, command, monkeypatch):
+    monkeypatch.setattr(weights, "of_profile", lambda *_: None)
+    with pytest.raises(FileNotFoundError, match=f"no weights of {name} in .*by `facet train {command}`$"):
+        weights.find(name)
+    for wrong in (f"{name}-small", f"{name}s", name.upper()):
+        with pytest.raises(
+            ValueError, match=f"unknown model '{wrong}': take one of coefficients, .*vrn-multitask"
+        ):
+            weights.find(wrong)
 
 
 def test_no_face_names_the_file(tmp_path):

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from facet import face_model
 from facet.landmarks68 import FLIP
 from facet.networks import build, layers_table, macs, parameters, predict
 from facet.studies import residual as studies
-from facet.training import PositionLoss, Settings, fit, recipes, seams, starts
+from facet.training import History, PositionLoss, Recipe, Settings, Task, fit, obtain, recipes, seams, starts
 from facet.training.geometry_losses import PAIRS, StageLoss, landmark_symmetry, map_roughness
-from facet.training.obtain import training_folder
-from facet.training.weights import save_weights
+from facet.training.obtain import begun, training_folder
+from facet.training.weights import configuration_hash, save_weights
 
 
 def generator(seed=0):
@@ -209,6 +210,7 @@ def test_masks_differ_at_the_edge_alone():
     assert seams.neck(model, 32).sum() == 8 * 32  # not the slit
     masks = {name: seams.mask(name, model, 32) for name in seams.MASKS}
     assert torch.equal(masks["16:4:3:0"], hard)
+    torch.testing.assert_close(masks["1:0.4:0.3:0"], hard / 10)
     raised = masks["raised"] - hard
     assert raised.unique().tolist() == [0.0, 3.0]
     assert (raised[22:24] == 3).all()
@@ -247,16 +249,119 @@ def test_recipes_go_on_from_prn(tmp_path):
     assert other.data["start"]["hash"] != made.data["start"]["hash"]
     narrow = recipes.recipe("residual", profile.with_(options={"refinement_width": 0.125}))
     assert narrow.options["refinement_width"] == 0.125
-    network = build("residual", image_size=64, width=0.25, **made.options)
-    with pytest.raises(
-        FileNotFoundError, match=r"goes on from prn-smoke, .*train prn in the same profile first"
-    ):
-        starts.begin(network, made.data["start"], (tmp_path,))
+    folders = {"weights": tmp_path / "nowhere", "cache": tmp_path, "progress": "none"}
+    seeded = recipes.recipe("residual", profile, seed=1)
+    for start, seed in ((made, ""), (seeded, " --seed 1")):
+        command = (
+            rf"prn-smoke\S*, whose weights are not on this .*: `facet train prn --profile smoke{seed}` makes"
+        )
+        with pytest.raises(FileNotFoundError, match=command):
+            obtain(start, no_data, **folders)
     trained = build("prn", image_size=64, width=0.25, seed=7)
-    save_weights(trained, tmp_path / "prn-smoke.safetensors", {"configuration": prn.configuration()})
-    starts.begin(network, made.data["start"], (tmp_path / "nowhere", tmp_path))
-    torch.testing.assert_close(network.encoder[0].weight, trained.encoder[0].weight, atol=1e-3, rtol=0)
+    path = tmp_path / "weights" / "prn-smoke.safetensors"
+    save_weights(trained, path, {"configuration": {**prn.configuration(), "steps": 7}})
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"but \S+prn-smoke.safetensors was trained with another configuration: `facet",
+    ):
+        obtain(made, no_data, **folders)
+    save_weights(trained, path, {"configuration": prn.configuration()})
+    assert starts.first_weights(made, (tmp_path / "nowhere", path.parent)) == path
     assert training_folder(made, tmp_path) != training_folder(prn, tmp_path)
+
+
+def no_data():
+    raise AssertionError("the data were made before the weights were looked for")
+
+
+def toy_task():
+    images = photos(4)
+
+    def batches(step):
+        return images, 32 * images.flip(1)
+
+    loss = StageLoss(torch.ones(32, 32), 0.5 * torch.ones(68, 2), signed=True)
+    return Task(batches, lambda network: float(loss(network(images), 32 * images.flip(1))), loss)
+
+
+def test_a_training_that_goes_on_needs_its_origin_once(tmp_path):
+    """With a checkpoint, as a slice on a bare machine has, PRN's weights are asked for no more."""
+    settings = Settings(
+        steps=3, batch=4, learning_rate=1e-3, patience=0, validate_every=1, checkpoint_every=1, device="cpu"
+    )
+    options = {"squash": "tanh", "frozen_steps": 3}
+    made = Recipe(
+        "residual", "tiny", 32, 0.1, settings, {"start": {"name": "prn-tiny", "hash": ""}}, "", options
+    )
+    prn = small("prn", seed=3)
+    path = tmp_path / "here" / "weights" / "prn-tiny.safetensors"
+    about = {"configuration": {"system": "prn", "image_size": 32, "width": 0.1}}
+    save_weights(prn, path, about)
+    made.data["start"]["hash"] = configuration_hash(about["configuration"])
+    folders = {"weights": tmp_path / "none", "cache": tmp_path / "here", "progress": "none"}
+    network, history = obtain(made, toy_task, minutes=1e-9, **folders)
+    assert not history.finished
+    first = network.encoder[0].weight.clone()
+    torch.testing.assert_close(first, prn.encoder[0].weight, atol=1e-3, rtol=0)
+    path.unlink()
+    network, history = obtain(made, toy_task, **folders)
+    assert history.finished
+    assert torch.equal(network.encoder[0].weight, first)  # stage 1 stood still
+    assert not begun(made, tmp_path / "here")
+
+
+def test_samples_of_the_network_that_one_goes_on_from_are_counted(monkeypatch):
+    """By its weights, or by its budget where they are not on this machine."""
+    from facet import profiles, trainings
+    from facet.evaluation import study
+
+    profile = profiles.load("small")
+    state = SimpleNamespace(state="none", path=None, metadata={"samples": 72_000})
+    monkeypatch.setattr(recipes, "weights_state", lambda made: state)
+    for pair, before in ((("prn", ""), 0), (("residual", ""), 80_000), (("prn", "longer"), 80_000)):
+        assert recipes.samples_before(pair[0], profile, variant=pair[1]) == before
+    state.state = "trained"
+    assert recipes.samples_before("residual", profile) == 72_000
+    monkeypatch.setattr(
+        trainings, "trained", lambda *a, **k: (small("prn"), History([{"samples": 24_000}], finished=True))
+    )
+    found = study.systems(profile, [("prn", "longer"), ("mobile", "")])
+    assert [system.samples for system in found] == [0, 0, 96_000, 24_000]
+    assert {("residual", ""), ("prn", "longer")} <= set(study.TRAINED)
+
+
+def test_listed_weights_tell_the_samples_before(monkeypatch, capsys):
+    from facet import cli, training, trainings
+
+    own = SimpleNamespace(name="prn-longer-small", state="trained", path="here")
+    own.metadata = {"samples": 24_000, "val_loss": 0.03}
+    monkeypatch.setattr(trainings, "known", lambda: (("prn", "longer"),))
+    monkeypatch.setattr(training, "weights_state", lambda made: own)
+    monkeypatch.setattr(recipes, "weights_state", lambda made: SimpleNamespace(state="none"))
+    assert cli.main(["data", "weights", "--profile", "small"]) == 0
+    assert capsys.readouterr().out == "prn-longer-small: trained; 104,000 samples, validation loss 0.03\n"
+
+
+@pytest.mark.parametrize(
+    ("train", "state", "started", "expected"),
+    [
+        ("auto", "none", False, ["prn", "residual"]),
+        ("always", "released", False, ["prn", "residual"]),
+        ("auto", "none", True, ["residual"]),  # its checkpoint holds what it took from PRN
+        ("auto", "released", False, ["residual"]),
+        ("never", "none", False, ["residual"]),
+        ("sometimes", "none", False, ["residual"]),  # refused there
+    ],
+)
+def test_the_origin_is_trained_before_what_goes_on_from_it(monkeypatch, train, state, started, expected):
+    from facet import profiles
+
+    asked = []
+    monkeypatch.setattr(recipes, "obtain", lambda made, *a, **k: asked.append(made.system) or (None, None))
+    monkeypatch.setattr(recipes, "weights_state", lambda made: SimpleNamespace(state=state))
+    monkeypatch.setattr(recipes, "begun", lambda made: started)
+    recipes.trained("residual", profiles.load("smoke"), train=train)
+    assert asked == expected
 
 
 def test_cells_of_the_studies_differ_in_what_they_vary():
@@ -276,8 +381,20 @@ def test_cells_of_the_studies_differ_in_what_they_vary():
             keys.setdefault(str(described), []).append((name, cell.name))
             assert described["settings"]["steps"] * described["settings"]["batch"] == 12_000
     shared = [places for places in keys.values() if ("losses", "prn-l1-x-mask-seed0") in places]
-    assert {name for name, _ in shared[0]} == {"losses", "augmentation", "range", "equal-macs", "seam"}
+    assert {name for name, _ in shared[0]} == {"losses", "augmentation", "range", "equal-macs"}
     assert len(studies.losses().cells) == 2 * 2 * 6
+
+
+def test_residuals_studies_count_places_as_its_thesis_does():
+    """1 : 0.4 : 0.3 : 0 wherever there is a mask, but in the study of the seam, which is TwoView's."""
+    for name, make in studies.STUDIES.items():
+        found = {cell.configuration["loss"]["weights"] for cell in make().cells}
+        if name == "seam":
+            assert found == {"16:4:3:0", "raised", "lowered", "taper", "everywhere"}
+        else:
+            assert found == ({"1:0.4:0.3:0", "none"} if name == "losses" else {"1:0.4:0.3:0"})
+    mask = seams.mask("1:0.4:0.3:0", face_model.load(), 64)
+    assert mask.unique().tolist() == pytest.approx([0.0, 0.3, 0.4, 1.0])
 
 
 def test_the_wide_prn_costs_as_much_as_both_stages():

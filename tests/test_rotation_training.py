@@ -1,5 +1,7 @@
 """From stored people to trainings: stores, second photos, lessons, recipes, the pipeline, its evaluation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tiny_people
@@ -22,7 +24,7 @@ from facet.rotation.rotator import finish, place
 from facet.rotation.second import KINDS, SecondBatches, crops, photo_views, true_views, view_store
 from facet.rotation.store import Store
 from facet.synthetic import test_sets
-from facet.synthetic.batches import FRONT
+from facet.synthetic.batches import FRONT, Batches
 from facet.synthetic.dataset import open_pictures
 from facet.synthetic.told import ToldBatches
 from facet.training import configuration_hash
@@ -85,11 +87,17 @@ def test_a_store_makes_what_is_missing_once_and_resumes(home):
     (store.folder / "00001.npy").unlink()
     store.open()
     assert made[7:] == [3, 4, 5]
+    larger = Store("numbers", {"a": 1}, 8, make, shard=3, together=2)  # of which one shard is short
+    assert larger.folder == store.folder
+    assert larger.open().stack(torch.tensor([7]))[0, 0, 0, 0] == 178
+    assert made[10:] == [6, 7]
+    store.open()
+    assert len(made) == 12, "a shard with more rows than needed was made again"
     assert Store("numbers", {"a": 2}, 7, make).folder != store.folder
     assert not [p for p in store.folder.iterdir() if p.name.startswith(".")]
 
 
-def test_every_person_gives_a_photo_and_what_faces_the_other_way():
+def test_every_person_gives_a_lesson_and_what_faces_the_other_way():
     rows = torch.arange(4000)
     first, second = photo_views(rows), true_views(rows)
     assert torch.equal(first[:100], photo_views(rows[:100]))
@@ -102,10 +110,10 @@ def test_every_person_gives_a_photo_and_what_faces_the_other_way():
 
 def test_views_are_made_of_the_photos_crops(people, rotator):
     stored = view_store(people, rotator, "rotated", ABOUT).open()
-    rows = torch.arange(4)
+    rows = torch.tensor([0, 4, 5, 9])  # the first person from the front, the second from both sides, …
     size, shift = people.description.window
-    photos = crops(people, rows, photo_views(rows))
-    inner = people.stack(rows, photo_views(rows))[..., shift:-shift, shift:-shift]
+    photos = crops(people, rows // 3, rows % 3)
+    inner = people.stack(rows // 3, rows % 3)[..., shift:-shift, shift:-shift]
     assert torch.equal((photos * 255).round().byte(), inner)
     heads = rotator.heads(photos)
     from facet.rotation import second_pose
@@ -121,20 +129,55 @@ def test_views_are_made_of_the_photos_crops(people, rotator):
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_differ_in_the_second_photo_alone(people, model, rotator, kind):
     views = {k: view_store(people, rotator, k, ABOUT).open() for k in KINDS[kind] if k != "true"}
-    none = Augmentation.preset("none")
-    batches = SecondBatches(people, sampler(model, SIZE), kind, views, 4, none, seed=2)
+    about = (people, sampler(model, SIZE), "all-poses", 8, Augmentation.preset("none"), 2)
+    batches = SecondBatches(*about, second=kind, views=views)
     images, target = batches(0)
-    plain, same = SecondBatches(people, sampler(model, SIZE), "true", {}, 4, none, seed=2)(0)
     again, _ = batches(0)
     assert torch.equal(images, again)
-    assert (images.shape, target.shape) == ((4, 6, SIZE, SIZE), (4, 3, SIZE, SIZE))
-    if kind == "both":  # an epoch passes over each person with either second photo
-        seen = torch.stack([torch.stack(batches.items(step), dim=1) for step in (0, 1)]).flatten(0, 1)
-        assert len(torch.unique(seen, dim=0)) == 8
-        return
-    assert torch.equal(images[:, :3], plain[:, :3])
+    assert (images.shape, target.shape) == ((8, 6, SIZE, SIZE), (8, 3, SIZE, SIZE))
+    photos, same = Batches(*about)(0)
+    assert torch.equal(images[:, :3], photos)
     assert torch.equal(target, same)
-    assert torch.equal(images[:, 3:], plain[:, 3:]) == (kind == "true")
+    true, _ = SecondBatches(*about, second="true", views={})(0)
+    alike = (images[:, 3:] == true[:, 3:]).flatten(1).all(dim=1)
+    assert (alike.any(), alike.all()) == {"true": (True, True), "both": (True, False)}.get(
+        kind, (False, False)
+    )
+
+
+def test_second_pictures_belong_to_the_photo(people, model, rotator):
+    """A front photo beside either side photo, a side photo beside the front one; views of the right photo."""
+    known = {
+        (person, view): people.stack(torch.tensor([person]), torch.tensor([view]))[0]
+        for person in range(4)
+        for view in range(3)
+    }
+    shift, none = people.description.window[1], Augmentation.preset("none")
+    about = (people, sampler(model, SIZE), "all-poses", 8, none, 0)
+    stores = {k: view_store(people, rotator, k, ABOUT).open() for k in ("rotated", "imitated")}
+    pairs = set()
+    for step in range(6):
+        batches = SecondBatches(*about, second="true", views={})
+        turned = SecondBatches(*about, second="rotated", views=stores)(step)[0][:, 3:]
+        imitated = SecondBatches(*about, second="imitated", views=stores)(step)[0][:, 3:]
+        for number, images in enumerate(batches(step)[0]):
+            both = [(part * 255).round().byte() for part in images.split(3)]
+            (person, first), (same, other) = (
+                next(key for key, window in known.items() if torch.equal(part, inner_of(window, shift)))
+                for part in both
+            )
+            assert person == same
+            assert (first == FRONT) != (other == FRONT)
+            pairs.add((first, other))
+            for found, kind, source in ((turned, "rotated", first), (imitated, "imitated", other)):
+                view = stores[kind].stack(torch.tensor([3 * person + source]))[0]
+                assert torch.equal((found[number] * 255).round().byte(), inner_of(view, shift)), kind
+    assert pairs == {(0, 1), (0, 2), (1, 0), (2, 0)}
+
+
+def inner_of(window, shift):
+    """The crop of a window (C, L, L)."""
+    return window[:, shift : shift + SIZE, shift : shift + SIZE]
 
 
 def test_lessons_answer_a_view_with_a_photo(people, rotator):
@@ -198,6 +241,16 @@ def test_colours_over_uv_are_those_of_the_pictures(people, model):
     assert torch.equal(turned[0], images.flip(3)) or (turned[0] - images.flip(3)).abs().max() < 1e-4
 
 
+def test_told_targets_have_the_beards_that_they_are_asked_for(people, model):
+    """The map is that of `Batches` with the same relief, not the bare skin's."""
+    maps = sampler(model, SIZE)
+    beards = SimpleNamespace(of_views=lambda subjects, outfit, views: torch.ones(3, len(model.mean), 3))
+    about = (people, maps, "all-poses", 3, Augmentation.preset("none"), 0, beards)
+    told = ToldBatches(*about, colour_sampler=sampler(model, SIZE // 4))(0)[1][0]
+    assert torch.equal(told, Batches(*about)(0)[1])
+    assert not torch.equal(told, Batches(*about[:-1])(0)[1])
+
+
 def test_position_map_trainings_get_what_all_others_get():
     """They differ from PRN's `all-poses` in system and pictures alone; the generator's budget is its own."""
     plain = base.recipe("prn", PROFILE, variant="all-poses").configuration()
@@ -215,6 +268,22 @@ def test_position_map_trainings_get_what_all_others_get():
     assert made["twoview", "rotated"].name == "twoview-rotated-smoke"
     with pytest.raises(ValueError, match="nothing is known of training twoview-turned; known: one-pass, rot"):
         recipes.recipe("twoview", PROFILE, variant="turned")
+
+
+def test_a_seed_has_a_rotator_of_its_own(monkeypatch):
+    """PRN, the generator and what learns from their views are of one seed, and so are the views' keys."""
+    keys = [recipes.rotator_about(PROFILE, seed=seed) for seed in (None, 0, 1)]
+    assert keys[0] == keys[1]
+    assert all(keys[0][part] != keys[2][part] for part in ("fit", "generator"))
+    data = [recipes.recipe("twoview", PROFILE, variant="rotated", seed=seed).data for seed in (0, 1)]
+    for made, key in zip(data, keys[1:], strict=True):
+        assert (made["fit"], made["generator"]) == (key["fit"], key["generator"])
+    asked = []
+    network = build("prn", image_size=SIZE, width=0.1)
+    for module in (base, recipes):
+        monkeypatch.setattr(module, "trained", lambda *a, **k: asked.append(k["seed"]) or (network, None))
+    recipes.rotator(PROFILE, seed=1)
+    assert asked == [1, 1]
 
 
 def test_views_go_stale_with_the_networks_that_made_them(monkeypatch):
@@ -320,6 +389,36 @@ def test_second_images_of_the_florence_set(florence):
     assert second_view.view_number(-80.0, -15.0) == 0
     assert second_view.view_number(80.0, 15.0) == 26
     assert second_view.view_number(27.0, 2.0) == 9 + 5
+
+
+def test_rows_say_how_far_their_views_are_turned(florence, rotator):
+    """The reader of true pairs is shown both turns; views of one turn are made once; 30° are 30°."""
+    asked = []
+
+    def views(to):
+        asked.append(to)
+        return second_view.rotated_store(florence, rotator, ABOUT, to=to).open()
+
+    nets = {f"twoview {kind}": kind for kind in ("true", "both", "rotated-side")} | {"prn all-poses": "prn"}
+    rows = second_view.readings(nets, views)
+    assert [(name, variant, network) for name, variant, network, _ in rows] == [
+        ("prn", "all-poses", "prn"),
+        ("twoview", "true, true second, full turn", "true"),
+        ("twoview", "true, photo twice", "true"),
+        ("rotation", "true, full turn", "true"),
+        ("rotation", "true, by 30°", "true"),
+        ("rotation", "rotated-side, full turn", "rotated-side"),
+        ("rotation", "both, by 30°", "both"),
+    ]
+    assert asked == ["side", 30.0]
+    assert rows[3][3] is rows[5][3]
+    number, photo = 13, florence.person(0)[13]["images"][None]  # from the front
+    yaw = float(rotator.heads(photo).pose()[0, 0])  # about 0
+    for row, to in ((3, 80.0), (4, abs(yaw) + 30.0)):
+        shown = list(second_view.samples_with(florence, rows[row][3]))[number]["images"][3:]
+        turned = rotator.turn(photo, to if yaw >= 0 else -to).image[0]
+        assert (shown - turned).abs().max() < 2 / 255, to
+    assert second_view.readings({}, views) == []
 
 
 def test_rotated_views_of_the_florence_set(florence, rotator):

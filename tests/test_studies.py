@@ -16,6 +16,7 @@ import study_run
 import torch
 from study_run import NAMES, STEPS, steps, toy
 
+from facet.files import write_json
 from facet.studies import (
     Cell,
     OutOfTime,
@@ -28,6 +29,9 @@ from facet.studies import (
     table,
 )
 from facet.studies.locks import claimed, holder
+from facet.studies.tables import grid
+
+NOTHING = -1.0  # in the place of no number, which equals nothing
 
 
 @pytest.fixture
@@ -252,6 +256,36 @@ def test_records_become_a_table_and_an_overview(where):
     assert overview(study, **where).startswith("toy: 3 of 3 cells\n")
 
 
+def test_an_overview_counts_the_pictures_that_are_left(where):
+    """Two cells of 1,000 pictures: one found its weights and was scored in 60 s, one trained for 500 s."""
+    budgets = {"found": 1000, "trained": 1000, "longer": 4000, "longest": 8000}
+    cells = tuple(
+        Cell(name, {"which": name, "seed": 0}, {"recipe": {"steps": count // 8, "batch": 8}})
+        for name, count in budgets.items()
+    )
+    study = queue.Study("toy", "?", cells, steps(), minutes=3)
+    for cell, seconds, training in zip(cells, (60.0, 540.0), (700.0, 500.0), strict=False):
+        about = {"hash": cell.hash, "seconds": seconds, "samples": 1000, "history": {"seconds": training}}
+        write_json(record_path(study, cell, where["reports"]), about)
+    # 12,000 pictures at 0.6 s, and twice the 50 s that scores took
+    assert "2 of 4 cells; about 2.0 h left at 61 min a cell" in overview(study, **where)
+
+
+def test_seeds_with_other_counts_are_one_row():
+    """Of 27 photos one seed's network gave no volume for one: the mean is over both, n the smaller."""
+    columns = ["study", "cell", "which", "seed", "samples", "seconds", "device", "commit"]
+    columns += ["test_set", "metric", "normaliser", "mean", "n"]
+    rows = [
+        ["s", f"a-{seed}", "a", seed, 80, 9.0, "cpu", "c", "people", "exact", "mm", value, n]
+        for seed, value, n in ((0, 3.0, 270), (1, 4.0, 269))
+    ]
+    found = pd.DataFrame(rows, columns=columns)
+    assert summary(found)[["n", "seeds", "mean", "spread"]].values.tolist() == [[269, 2, 3.5, 1.0]]
+    assert grid(found, ("exact", "mm"), rows="which", test_set="people").to_numpy().tolist() == [
+        ["3.50 ± 0.50"]
+    ]
+
+
 def test_a_summary_is_over_seeds():
     columns = ["study", "cell", "without", "seed", "samples", "seconds", "device", "commit"]
     columns += ["test_set", "metric", "normaliser", "mean", "n"]
@@ -267,9 +301,10 @@ def test_a_summary_is_over_seeds():
         *("without", "samples", "test_set", "metric", "normaliser", "n"),
         *("seeds", "mean", "spread"),
     ]
-    assert found[["without", "metric", "seeds", "mean", "spread"]].values.tolist() == [
+    shown = found[["without", "metric", "seeds", "mean", "spread"]].fillna({"spread": NOTHING})
+    assert shown.values.tolist() == [
         ["nothing", "exact", 2, 3.5, 1.0],
-        ["nothing", "depth", 1, 2.0, 0.0],
+        ["nothing", "depth", 1, 2.0, NOTHING],
         ["hair", "exact", 2, 5.25, 0.5],
     ]
     assert summary(pd.DataFrame(columns=columns)).empty

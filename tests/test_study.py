@@ -115,6 +115,28 @@ def test_controls_change_the_side_photo_and_nothing_else():
     assert (none[3:] == 0.5).all()
 
 
+def test_a_person_alone_in_a_chunk_is_shown_somebody_elses_side_photo():
+    """The last of six people, in chunks of five, is shown the first one's."""
+    everybody, seen = people(6), []
+
+    def score(system, samples, chosen, *, icp):
+        seen.extend((number, study._shown(system, samples, number, 1)["images"][3:]) for number in chosen)
+        return pd.DataFrame()
+
+    worker = object.__new__(study._Worker)
+    worker.test_set = SimpleNamespace(person=everybody.get, pictures=range(6))
+    worker.systems = [study.System("twoview", network=SimpleNamespace(views=2), side="another's")]
+    worker.icp_people, worker._score = 0, score
+    worker(range(5))
+    worker(range(5, 6))
+    assert [number for number, _ in seen] == list(range(6))
+    for (_, side), other in zip(seen, (1, 2, 3, 4, 0, 0), strict=True):
+        assert torch.equal(side, everybody[other][1]["images"][3:])
+    worker.test_set.pictures = range(1)
+    with pytest.raises(ValueError, match="nobody else's side photo can be shown of one person"):
+        worker(range(1))
+
+
 def test_an_unknown_side_is_refused():
     with pytest.raises(ValueError, match="'left' is not one of"):
         study._shown(study.System("twoview", network=SimpleNamespace(views=2), side="left"), people(), 0, 0)

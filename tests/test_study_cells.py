@@ -11,15 +11,30 @@ import torch
 from facet import paths, profiles
 from facet.augment import Augmentation
 from facet.evaluation import study as measured
+from facet.evaluation import volume_studies
 from facet.face_model import files, load, wearables
 from facet.geometry import similarity
 from facet.networks import build
 from facet.reconstruction import photos
-from facet.studies import beards, factors, find, people, queue, record_path, run, scores, table
+from facet.studies import (
+    Session,
+    beards,
+    factors,
+    find,
+    people,
+    queue,
+    record_path,
+    residual64,
+    run,
+    scores,
+    table,
+    volumes,
+)
 from facet.studies import train as training
 from facet.synthetic import eye_assets
 from facet.synthetic.factors import GROUPS
-from facet.training import History
+from facet.training import History, recipes, save_weights, volumetric
+from facet.training.weights import compact_weights
 
 
 def test_unknown_study():
@@ -83,6 +98,113 @@ def test_a_cell_of_the_people_study_is_scored_on_both_generations(home, tmp_path
     assert set(frame["read"]) == {"bare", "smoothed"}
     assert (frame["samples"] == 16).all()
     assert set(frame[frame["test_set"] == "synthetic-v1-florence"]["n"]) == {27}
+
+
+def test_people_cells_score_a_released_files_numbers_wherever_the_weights_are(tmp_path, monkeypatch):
+    """From data/cache/weights, without a training; in 8 bits, as a clone that has the released file alone."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "released")
+    monkeypatch.setattr(people, "obtain", lambda *a, **k: pytest.fail("trained although weights were there"))
+    profile = profiles.load("smoke").with_(width=0.3)
+    made = recipes.recipe("prn", profile)
+    network = build("prn", image_size=64, width=0.3, seed=5)
+    about = {"configuration": made.configuration(), "history": [{"step": 1}]}
+    save_weights(network, tmp_path / "cache" / "weights" / f"{made.name}.safetensors", about)
+    session = Session(tmp_path / "cell")
+    here, history = people.scored(people._weights(made, profile, session), session.folder)
+    assert (history.rows, here.training) == ([{"step": 1}], False)
+    (tmp_path / "released").mkdir()
+    (tmp_path / "cache" / "weights" / f"{made.name}.safetensors").rename(tmp_path / "half.safetensors")
+    released = tmp_path / "released" / f"{made.name}.safetensors"
+    released.write_bytes(compact_weights(tmp_path / "half.safetensors"))
+    there, _ = people.scored(people._weights(made, profile, session), session.folder)
+    for (name, value), other in zip(here.state_dict().items(), there.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+    rounded = (here.decoder[0].weight - network.decoder[0].weight).abs().max()
+    assert rounded > 1e-4 * network.decoder[0].weight.abs().max()  # half precision would be nearer
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+@pytest.mark.parametrize("which", ["volumes", "people"])
+def test_people_are_rendered_no_longer_than_the_time_allows(which, home, tmp_path, monkeypatch):
+    """The call ends with the shard at which the time is over; by a clock that ticks when it is looked at."""
+    ticks = itertools.count()
+    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    plain = recipes.Description
+    for module in (recipes, volumetric):
+        monkeypatch.setattr(module, "Description", lambda *a, **k: plain(*a, **{"shard": 1, **k}))
+    base = profiles.load("smoke").with_(people={"train": 3, "val": 2, "test": 2}, samples=16)
+    monkeypatch.setattr(people, "BUDGETS", ((1, 16),))
+    tiny = {
+        "volumes": lambda: volumes.study(samples=16, train=3, validation=2, test_people=1),
+        "people": lambda: people.study(people=1, florence_people=1, base=base),
+    }[which]()
+    name, told = tiny.cells[0].name, []
+    where = {"reports": tmp_path / "reports", "cache": tmp_path / "cache"}
+    assert run(tiny, only=name, minutes=2.5 / 60, device="cpu", workers=1, say=told.append, **where) == [name]
+    assert told[-1] == "train people: 1 of 3 shards"
+    assert len(list((home / "data" / "cache" / "synthetic").glob("train-*/*.npy"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_a_cell_of_the_volumes_study_is_trained_and_scored(home, tmp_path, monkeypatch):
+    """Two people, sixteen pictures, one Florence person: means by hand, with an empty volume among them."""
+    plain = volumetric.Description
+    monkeypatch.setattr(volumetric, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+    tiny = volumes.study(samples=16, train=2, validation=2, test_people=1)
+    where = {"reports": tmp_path / "reports", "cache": tmp_path / "cache"}
+    emptied = []
+
+    def ask(*arguments, **options):
+        answers = volume_studies.ask(*arguments, **options)
+        answers.volumes[:] = 0
+        answers.volumes[1:, 8:24, 12:20, 12:20] = 255  # a block; the first photo, at yaw -80, has none
+        emptied.append(len(answers.volumes))
+        return answers
+
+    monkeypatch.setattr(volumes, "ask", ask)
+    assert run(tiny, only="guided-seed0", device="cpu", workers=1, **where) == []
+    assert emptied == [27, 27]  # by true landmarks, and by bad ones
+    found = table(tiny, reports=where["reports"])
+    assert (found["samples"] == 16).all()
+    guides = ["synthetic-v1-florence, true landmarks", "synthetic-v1-florence, landmarks 3 % off"]
+    assert found["test_set"].drop_duplicates().tolist() == guides
+    rows = found[found["test_set"] == guides[0]].set_index(["metric", "normaliser"])
+    assert rows.loc[("correspondence", "mm"), "n"] == 26
+    assert rows.loc[("found", "%"), ["mean", "n"]].tolist() == [round(100 * 26 / 27, 4), 27]
+    assert rows.loc[("bumps", "yaw 80"), ["mean", "n"]].tolist() == [0, 5]
+    assert rows.loc[("found", "yaw 80"), ["mean", "n"]].tolist() == [round(100 * 5 / 6, 4), 6]
+    assert rows.loc[("found", "yaw 0"), ["mean", "n"]].tolist() == [100, 3]
+    assert rows.loc[("face kept", "yaw 80"), ["mean", "n"]].tolist() == [round(5 / 6, 4), 6]
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+def test_a_cell_of_residuals_studies_is_trained_and_scored(home, tmp_path):
+    """From the PRN that it goes on from to the seam's rings, on two people and sixteen pictures."""
+    about = {"seed": 0, "samples": 16, "people": {"people": 2, "validation_people": 2}, "test_people": 2}
+    prn = residual64.configuration("prn", width=0.1, **about)
+    described = residual64.configuration(
+        "residual", width=0.1, refinement_width=0.1, start=prn, augmentation="residual", **about
+    )
+    described["test"]["parts"] = "seam and turned"
+    cell = queue.Cell("both", {"network": "residual", "seed": 0}, described)
+    tiny = queue.Study("tiny", "?", (cell,), residual64.run_cell, minutes=1)
+    where = {"reports": tmp_path / "reports", "cache": tmp_path / "cache"}
+    assert run(tiny, device="cpu", workers=1, **where) == []
+    assert len(list((where["cache"] / "studies" / "kept").glob("*/network.safetensors"))) == 2
+    found = table(tiny, reports=where["reports"])
+    assert (found["samples"] == 16).all()
+    rows = found[found["test_set"] == residual64.TEST].set_index(["metric", "normaliser"])
+    assert (rows["mean"] >= 0).all()
+    shown = {"exact", "depth", "landmarks", "exact-unaligned", "under-15-degrees", "neck-error +1"}
+    assert shown | {"completed-rim-roughness +4"} <= set(rows.index.get_level_values("metric"))
+    turned = found[found["test_set"] == residual64.TURNED].set_index("metric")
+    assert turned.loc["exact", "n"] == rows.loc[("exact", "mm"), "n"] == 2
+    assert turned.loc["exact", "mean"] != rows.loc[("exact", "mm"), "mean"]
+    assert "photographs" in set(found["test_set"])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from facet.crop import crop_box
 from facet.evaluation import volume_studies
 from facet.evaluation.volume_studies import Answers, bodies, box_samples, box_sources, crops_by, overlap
 from facet.face_model import load
+from facet.networks import build
 from facet.reconstruction import detect
 from facet.rendering.voxels import Lattice
 from facet.studies import volumes as study
@@ -74,6 +75,23 @@ def test_bodies_are_counted_and_the_face_is_kept(model, samples):
     nothing = bodies(answers_of(samples, model, empty=True), samples, model)
     assert (nothing["face"] == 0).all()
     assert not nothing["watertight"].any()
+    assert nothing["bumps"].isna().all()  # no volume is not one without bumps
+
+
+def test_landmarks_are_part_of_an_answer_that_found_them(samples):
+    """The truth that guides is not scored, a detector's landmarks and multitask's own are."""
+    nets = {
+        name: build(name, image_size=SIZE, width=0.1, volume=GRID.volume).eval()
+        for name in ("vrn", "vrn-guided", "vrn-multitask")
+    }
+    marks = torch.stack([sample["landmarks"] for sample in samples])
+    assert volume_studies.ask(nets["vrn-guided"], samples, marks).landmarks is None
+    found = volume_studies.ask(nets["vrn-guided"], samples, marks, found=True).landmarks
+    assert torch.equal(found, marks[..., :2])
+    assert volume_studies.ask(nets["vrn"], samples, marks, found=True).landmarks is None
+    own = volume_studies.ask(nets["vrn-multitask"], samples, marks).landmarks
+    assert own.shape == (4, 68, 2)
+    assert not torch.equal(own, marks[..., :2])
 
 
 def test_a_rule_that_keeps_the_wrong_body_is_found_out(model, samples):
@@ -152,6 +170,7 @@ def test_study_cells_differ_in_what_they_vary():
     assert {k for k in plain if plain[k] != filled[k]} == {"variant", "data"}
     narrow, wide = cells["guided-seed0"]["options"]["sigma"], cells["guided-wide-seed0"]["options"]["sigma"]
     assert wide == pytest.approx(3 * narrow)
+    assert narrow == pytest.approx(2 / 3)
     assert len({(c["steps"], c["batch"], c["learning_rate"]) for c in cells.values()}) == 1
     assert cells["plain-seed1"]["seed"] == 1
 

@@ -1,5 +1,7 @@
 """From volumes to faces: iso-surface, bodies, correspondences, volumetric networks, `facet.reconstruct`."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,19 +11,20 @@ from torch import nn
 
 import facet
 from facet import profiles
-from facet.evaluation.protocol import Surface
+from facet.evaluation.protocol import Counted, Surface, evaluate
 from facet.evaluation.volumetric import closest_points, correspondences, evaluate_surfaces, face_region
 from facet.face_model import load
 from facet.geometry import model_to_image, rotation_matrix, transform_points
+from facet.heatmaps import gaussian_maps
 from facet.networks import build, macs, parameters
-from facet.networks.vrn import default_volume
+from facet.networks.vrn import default_volume, guide_sigma
 from facet.reconstruction import landmarks as finder
 from facet.reconstruction import pipeline, volumes, weights
 from facet.reconstruction.bodies import UNLABELLED, components, largest_body, merge_labels, sizes
 from facet.reconstruction.isosurface import isosurface
 from facet.rendering.voxels import Lattice, pack, unpack
 from facet.synthetic.solids import solids_of
-from facet.training import recipes
+from facet.training import recipes, volumetric
 from facet.training.volume_losses import VolumeLoss
 
 GRID = Lattice(64, (32, 32, 32))
@@ -210,9 +213,36 @@ def test_error_of_the_voxels_alone(model):
         assert pixels == pytest.approx(value["correspondence", "mm"] * 64 / 220, rel=1e-5)
         assert pixels < 0.6 * grid.pitch
         assert value["landmarks", "landmark-box"] == 0
+        assert value["found", "%"] == 100
         means.append(pixels)
     assert means[1] < 0.7 * means[0]
     assert set(frame["identity"]) == {7}
+
+
+def test_what_is_not_found_has_no_error_but_is_counted(model):
+    """Of three photos one gave no volume: two errors, and a share of two thirds beside their mean."""
+    truth = face_in_crop(model)
+    about = {"vertices": truth, "scale": 0.3, "yaw": 0.0, "pitch": 0.0, "identity": 1}
+    surface = Surface(truth, model.triangles, truth[model.landmarks, :2])
+    frame = evaluate_surfaces([surface, None, surface], 3 * [about], model, name="vrn", test_set="three")
+    counts = frame.groupby(["metric", "normaliser"])["value"].agg(["mean", "size"])
+    assert counts.loc[("found", "%")].tolist() == [pytest.approx(200 / 3), 3]
+    others = counts.drop(index=("found", "%"))
+    assert (others["size"] == 2).all()
+    assert {metric for metric, _ in others.index} == {"correspondence", "correspondence-aligned", "landmarks"}
+
+
+def test_landmarks_without_depth_are_scored_and_start_no_icp(model):
+    truth = face_in_crop(model)
+    about = {"vertices": truth, "scale": 0.3, "yaw": 0.0, "pitch": 0.0, "identity": 1}
+    sample = {**about, "images": torch.zeros(3, 64, 64)}
+    part = Counted(model)
+    marks = truth[model.landmarks, :2] + 1.0
+    surface = Surface(truth[part.vertices], part.triangles, marks)
+    frame = evaluate(lambda images: [surface], [sample], model, name="flat", test_set="one")
+    value = frame.set_index(["metric", "normaliser"])["value"]
+    assert value["icp", "mm"] == pytest.approx(0, abs=1e-3)
+    assert value["landmarks", "landmark-box"] > 1
 
 
 # ---- networks
@@ -239,6 +269,23 @@ def test_volume_comes_out_with_its_slices_as_channels(system):
         assert network.landmark_scores(output).shape == (2, 68, 16, 16)
     with pytest.raises(ValueError, match="volume must be"):
         build(system, image_size=64, width=0.1, volume=(40, 40, 40))
+
+
+def test_guiding_peaks_are_seen_wherever_they_lie_among_the_pixels():
+    """At 64 pixels too; the widths at 128 and 256 pixels are the paper's in proportion."""
+    assert guide_sigma(128) == 128 / 192
+    assert guide_sigma(256) == 256 / 192
+    assert guide_sigma(128, 3.0) == 2.0
+    places = torch.stack([torch.linspace(30.0, 31.0, 9)] * 2, dim=1)[None]
+    for size in (64, 128, 256):
+        maps = gaussian_maps(places, size, size, sigma=guide_sigma(size))
+        assert maps.amax(dim=(2, 3)).min() > 0.5, size
+
+
+def test_networks_without_weights_are_not_trained_where_that_is_forbidden():
+    profile = profiles.load("smoke").with_(learning_rate=0.123)  # which nobody has trained with
+    with pytest.raises(ValueError, match="no weights for landmarks-smoke, and train is never"):
+        volumetric.shown(("landmarks",), profile, train="never", device="cpu")
 
 
 def test_small_networks_fit_their_limit():
@@ -363,10 +410,31 @@ def test_guided_gets_the_heatmaps_of_the_landmarks_in_its_crop(model, person):
 def test_empty_volume_and_wrong_words_are_named(person):
     _, volume, photo, box = person
     marks = np.random.default_rng(0).uniform(70, 120, (68, 2))
-    with pytest.raises(ValueError, match="vrn found no face in the front image: give a box"):
+    place = r"around the box \(\d+, \d+, \d+, \d+\): give another"
+    with pytest.raises(ValueError, match=f"vrn found no face in the front image {place}"):
         facet.reconstruct(photo, model=Solid(torch.zeros_like(volume)), landmarks=marks, device="cpu")
+    with pytest.raises(ValueError, match='keep must be "largest" or "all", got \'most\''):
+        volumes.solid_of(volume, GRID, keep="most")
     with pytest.raises(ValueError, match="a pair of them or \"network\", got 'guess'"):
         facet.reconstruct(photo, model=Solid(volume), landmarks="guess", box=box, device="cpu")
+
+
+def seen_at(images, marks):
+    """(B, 68, S, S) scores, highest where crops (B, 3, S, S) show the photo's pixels `marks`: red is x."""
+    place = 255 * images[:, None].double()  # (B, 1, 3, S, S)
+    x, y = (marks[:, k, None, None] for k in (0, 1))
+    return -((place[:, :, 0] - x) ** 2 + (place[:, :, 1] - y) ** 2) / 2
+
+
+class Multitask(Solid):
+    """A volume, and landmarks that are always at the same pixels of the photo."""
+
+    def __init__(self, volume, marks):
+        super().__init__(volume, "vrn-multitask")
+        self.marks = torch.from_numpy(marks)
+
+    def landmark_scores(self, output):
+        return seen_at(self.seen[-1], self.marks)
 
 
 class Finder(nn.Module):
@@ -382,14 +450,7 @@ class Finder(nn.Module):
 
     def forward(self, images):
         self.calls += 1
-        line = torch.arange(64, dtype=torch.float64)
-        scores = []
-        for image in images.double() * 255:
-            x, y = image[0], image[1]
-            apart = (x - self.marks[:, :1, None]) ** 2 + (y - self.marks[:, 1:, None]) ** 2
-            scores.append(-apart / 2)
-        assert line.shape == (64,)
-        return torch.stack(scores)[:, None]
+        return seen_at(images, self.marks)[:, None]
 
     def landmark_scores(self, output):
         return output[:, -1]
@@ -400,12 +461,12 @@ def test_found_landmarks_are_in_the_photos_pixels(person):
     _, _, photo, box = person
     marks = np.column_stack((np.linspace(80, 112, 68), np.linspace(82, 110, 68)[::-1]))
     network = Finder(marks)
-    straight = network.landmark_scores(
-        network(torch.from_numpy(photo[64:128, 64:128] / 255).permute(2, 0, 1)[None])
-    )
-    assert straight.shape == (1, 68, 64, 64)
     found = finder.find_landmarks(photo, box + np.array([3, -2, 3, -2]), _symmetric(network), rounds=2)
     assert np.abs(found - marks).max() < 0.6
+    assert network.calls == 2
+    nowhere = Finder(np.full((68, 2), 68.0))  # in the crop, and no face: it is not followed
+    finder.find_landmarks(photo, box, _symmetric(nowhere), rounds=2)
+    assert nowhere.calls == 1
 
 
 def _symmetric(network):
@@ -426,19 +487,83 @@ def _symmetric(network):
 def test_landmark_option_places_the_box_and_falls_back(model, person, monkeypatch):
     vertices, volume, photo, box = person
     marks = vertices[model.landmarks, :2].double().numpy() + 64
-    monkeypatch.setattr(
-        pipeline.detect, "find_face", lambda image, name: (pipeline.detect.Face(box, 1.0, "x"), ())
-    )
-    monkeypatch.setattr(finder, "load_network", lambda device: None)
-    monkeypatch.setattr(pipeline, "landmarks_by_map", lambda view, device: marks)
-    face = facet.reconstruct(photo, model=Solid(volume), landmarks="network", device="cpu")
+    detected(monkeypatch, box)
+    with monkeypatch.context() as patch:
+        at_hand(patch, prn=marks)
+        face = facet.reconstruct(photo, model=Solid(volume), landmarks="network", device="cpu")
     assert "no weights on this machine: the detector's box was taken" in " ".join(face.notes)
     assert "landmarks by prn" in " ".join(face.notes)
-    monkeypatch.setattr(finder, "load_network", lambda device: _symmetric(Finder(marks)))
+    monkeypatch.setattr(finder, "load_network", lambda device, names: _symmetric(Finder(marks)))
     face = facet.reconstruct(photo, model=Solid(volume), landmarks="network", device="cpu")
     assert not any("weights" in note for note in face.notes)
     assert np.abs(face.landmarks[:, :2] - marks).max() < 1.0
     assert np.abs(face.box - [*marks.min(axis=0), *marks.max(axis=0)]).max() < 1.0
+
+
+def detected(monkeypatch, box):
+    """The detector finds a face in this box."""
+    face = pipeline.detect.Face(np.asarray(box), 1.0, "x")
+    monkeypatch.setattr(pipeline.detect, "find_face", lambda image, name: (face, ()))
+
+
+def at_hand(monkeypatch, **marks):
+    """Networks have weights here, and find these landmarks; all others have none."""
+
+    def load_network(device, names):
+        return next((SimpleNamespace(name=name) for name in names if name in marks), None)
+
+    monkeypatch.setattr(finder, "load_network", load_network)
+    monkeypatch.setattr(finder, "find", lambda image, box, network, face: marks[network.name])
+
+
+@pytest.mark.parametrize("asked", [None, "network"])
+def test_rejected_landmarks_are_not_used(model, person, monkeypatch, asked):
+    """VRN keeps the detector's box and says so once; VRN-Guided cannot do without."""
+    vertices, volume, photo, box = person
+    detected(monkeypatch, box)
+    at_hand(monkeypatch, landmarks=vertices[model.landmarks, :2].double().numpy() + 5)
+    network = Solid(volume)
+    face = facet.reconstruct(photo, model=network, landmarks=asked, device="cpu")
+    np.testing.assert_array_equal(face.box, box)
+    assert face.landmarks is face.pose is None
+    note = "the landmarks found in the front image do not fit the detected face: they were not used"
+    assert face.notes == (note, "1 bodies beside the face were removed")
+    np.testing.assert_allclose(network.seen[0][0, 0, 0, :2] * 255, (64, 65), atol=0.1)
+    with pytest.raises(ValueError, match="do not fit the detected face, and vrn-guided needs some: give"):
+        facet.reconstruct(photo, model=Solid(volume, "vrn-guided"), landmarks=asked, device="cpu")
+
+
+def test_vrn_needs_nobody_who_finds_landmarks(person, monkeypatch, tmp_path):
+    _, volume, photo, box = person
+    detected(monkeypatch, box)
+    at_hand(monkeypatch)
+    face = facet.reconstruct(photo, model=Solid(volume), device="cpu")
+    assert face.landmarks is face.pose is None
+    assert "no network on this machine finds landmarks" in face.notes[0]
+    assert face.save(tmp_path / "face.ply").is_file()
+    with pytest.raises(FileNotFoundError, match="no network finds landmarks yet: make one by `facet train"):
+        facet.reconstruct(photo, model=Solid(volume, "vrn-guided"), device="cpu")
+
+
+def test_own_landmarks_make_the_second_crop_where_they_fit(model, person, monkeypatch):
+    """VRN-Multitask: the box of the result is the one its last crop was made from."""
+    vertices, volume, photo, box = person
+    marks = vertices[model.landmarks, :2].double().numpy() + 64
+    loose = box + np.array([-4.0, 3.0, 5.0, 6.0])
+    detected(monkeypatch, loose)
+    network = Multitask(volume, marks)
+    face = facet.reconstruct(photo, model=network, device="cpu")
+    assert len(network.seen) == 2
+    np.testing.assert_allclose(face.box, [*marks.min(axis=0), *marks.max(axis=0)], atol=0.6)
+    crop = face.crop[:, :2] @ face.box.reshape(2, 2).mean(axis=0) + face.crop[:, 2]
+    np.testing.assert_allclose(crop, 31.5)
+    assert "may be wrong" not in " ".join(face.notes)
+    elsewhere = Multitask(volume, np.full((68, 2), 70.0))
+    face = facet.reconstruct(photo, model=elsewhere, device="cpu")
+    np.testing.assert_array_equal(face.box, loose)
+    assert "do not fit the detected face: the result may be wrong" in face.notes[0]
+    given = facet.reconstruct(photo, model=Multitask(volume, marks), box=loose, device="cpu")
+    np.testing.assert_array_equal(given.box, loose)
 
 
 def test_no_weights_is_no_network(monkeypatch):

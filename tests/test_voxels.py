@@ -7,8 +7,10 @@ import pytest
 import tiny_people
 import torch
 import trimesh
+from torch.nn import functional
 
-from facet.augment import Augmentation
+from facet.augment import Augmentation, draw_geometry, warp
+from facet.crop import invert
 from facet.face_model import load
 from facet.face_model.shell import close, grid_corners, grid_shell
 from facet.geometry import model_to_image, transform_points
@@ -285,13 +287,33 @@ def test_a_mirrored_batch_has_the_mirrored_volume(model, pictures):
 
 
 def test_augmented_solid_follows_the_picture(model, pictures):
-    """Turned and scaled in the plane, the volume's silhouette is the picture of its own."""
+    """Turned, shrunk, shifted and mirrored, the volume's silhouette is the plain one's, warped likewise.
+
+    Where the plain crop shows something: once shrunk, more of a face may be seen. Depth shrinks along.
+    """
     truth = SolidTruth.open(model, GRID)
     people, side = torch.arange(3), torch.ones(3, dtype=torch.int64)
-    grown = Augmentation(rotation=45.0, scale=(0.8, 0.8))
-    batches = [Batches(pictures, None, "front", 3, change, truth=truth) for change in (Augmentation(), grown)]
-    before, after = (batch.make(people, side, generator(4))[1] for batch in batches)
-    ratio = unpack(after["volume"]).flatten(1).sum(1) / unpack(before["volume"]).flatten(1).sum(1)
-    # a crop that shows part of the face shows more of it once shrunk, so at least the cube of the scale
-    assert (ratio > 0.8**3 - 0.02).all()
-    assert (ratio < 0.75).all()
+    change = Augmentation(rotation=45.0, scale=(0.8, 0.8), translation=0.1, flip=0.5)
+    batches = [Batches(pictures, None, "front", 3, some, truth=truth) for some in (Augmentation(), change)]
+    before, after = (unpack(b.make(people, side, generator(4))[1]["volume"]) for b in batches)
+    geometry = draw_geometry(generator(4), 3, change, image_size=64)
+    assert geometry.flip.any()
+    assert not geometry.flip.all()
+
+    def warped(silhouettes, matrices):
+        fine = silhouettes.float().repeat_interleave(2, 1).repeat_interleave(2, 2)  # two pixels a voxel
+        fine = warp(fine[:, None].expand(-1, 3, -1, -1), matrices, image_size=64)[:, 0]
+        return functional.avg_pool2d(fine, 2) > 0.5
+
+    plain, turned = before.any(dim=1), after.any(dim=1)
+    matrices = geometry.matrices[:, 0]
+    shown = warped(torch.ones_like(plain), matrices)
+
+    def overlap(expected):
+        both, either = (expected & turned & shown), ((expected | turned) & shown)
+        return both.flatten(1).sum(1) / either.flatten(1).sum(1)
+
+    assert (overlap(warped(plain, matrices)) > 0.9).all()
+    assert (overlap(warped(plain, invert(matrices))) < 0.9).all()  # turned the other way
+    deep = [solid.any(dim=3).any(dim=2).sum(dim=1) for solid in (before, after)]
+    assert ((deep[1] / deep[0] - 0.8).abs() < 0.1).all()

@@ -130,9 +130,9 @@ def _reconstruct(options: argparse.Namespace) -> None:
             still_of(face).save(temporary)
     for note in face.notes:
         print(f"note: {note}")
-    yaw, pitch, roll = face.pose
     print(f"{output}: {len(face.vertices):,} vertices by {face.system}")
-    print(f"pose: yaw {yaw:.0f}°, pitch {pitch:.0f}°, roll {roll:.0f}°")
+    if face.pose:
+        print("pose: yaw {:.0f}°, pitch {:.0f}°, roll {:.0f}°".format(*face.pose))
 
 
 def _read_landmarks(path: str):
@@ -169,9 +169,12 @@ def _add_train(commands) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     _check_minutes(options)
+    if options.album and (options.system, options.variant) != ("coefficients", "photos"):
+        raise ValueError("--album is for `facet train coefficients --variant photos`: leave it out")
     from facet import profiles, trainings
     from facet.training import obtain, train_slice
 
+    _check_device(options)
     profile = profiles.load(options.profile)
     if options.album:
         profile = profile.with_(options={"album": options.album})
@@ -188,7 +191,6 @@ def _train(options: argparse.Namespace) -> None:
     else:
         _, history = obtain(made, task, **how)
     last, best = history.rows[-1] if history.rows else None, history.best
-    budget = made.settings.steps * made.settings.batch
     state = "finished" if history.finished else "stopped in time; the same command goes on"
     if last is None:
         print(f"{made.name}: {state}, before the first validation")
@@ -220,6 +222,7 @@ def _study(options: argparse.Namespace) -> None:
             print(studies.overview(studies.find(name)))
         return
     study = studies.find(options.name)
+    _check_device(options)
     how = {name: getattr(options, name) for name in ("only", "seed", "minutes", "device", "workers")}
     studies.run(study, say=lambda text: print(text, flush=True), **how)
     print(studies.overview(study))
@@ -228,6 +231,13 @@ def _study(options: argparse.Namespace) -> None:
 def _check_minutes(options: argparse.Namespace) -> None:
     if options.minutes is not None and options.minutes <= 0:
         raise ValueError(f"--minutes must be positive, got {options.minutes:g}")
+
+
+def _check_device(options: argparse.Namespace) -> None:
+    """Before anything is rendered for a training that could not start."""
+    from facet.reconstruction.pipeline import device_of
+
+    device_of(None if options.device == "auto" else options.device)
 
 
 def _add_report(commands) -> None:
@@ -329,7 +339,7 @@ def _data_unpack(options: argparse.Namespace) -> None:
 
 def _data_weights(options: argparse.Namespace) -> None:
     from facet import profiles, trainings
-    from facet.training import release, weights_state
+    from facet.training import recipes, release, weights_state
 
     profile = profiles.load(options.profile)
     for system, variant in trainings.known():
@@ -341,8 +351,8 @@ def _data_weights(options: argparse.Namespace) -> None:
             found = weights_state(made)
         line = f"{found.name}: {found.state}"
         if found.path:
-            known = found.metadata
-            line += f"; {known['samples']:,} samples, validation loss {known['val_loss']:.5g}"
+            known, before = found.metadata, recipes.samples_before(system, profile, variant=variant)
+            line += f"; {before + known['samples']:,} samples, validation loss {known['val_loss']:.5g}"
         print(line)
 
 
@@ -352,7 +362,8 @@ def _data_album(options: argparse.Namespace) -> None:
 
     about = {"image_size": profiles.load(options.profile).image_size, "count": options.count}
     faces, left_out = albums.make(options.source, options.output, face_model.load(), say=print, **about)
-    print(f"{options.output}: {faces} faces" + (f"; no face in {', '.join(left_out)}" if left_out else ""))
+    reasons = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
+    print(f"{options.output}: {faces} faces" + (f"; left out: {reasons}" if left_out else ""))
 
 
 def _data_photos(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from facet.coefficients.person import Person
+from facet.coefficients.renderer import FaceRenderer
 from facet.networks.layout import Coefficients
 from facet.rendering import downsample
 
@@ -16,7 +16,12 @@ WHITE = 1.0
 
 @torch.no_grad()
 def shown(
-    person: Person, of: Coefficients, size: int, *, show: str = "face", behind: Tensor | float = WHITE
+    renderer: FaceRenderer,
+    coefficients: Coefficients,
+    size: int,
+    *,
+    show: str = "face",
+    behind: Tensor | float = WHITE,
 ) -> Tensor:
     """(B, 3, size, size) pictures in [0, 1].
 
@@ -26,7 +31,7 @@ def shown(
         behind: photos (B, 3, size, size) to stitch into, or a grey.
     """
     fine = size * SUPERSAMPLING
-    picture = person.picture(of, fine, show=show, **SHARP)
+    picture = renderer.picture(coefficients, fine, crop=size, show=show, **SHARP)
     colour = picture.colour.clamp(0, 1).permute(0, 3, 1, 2)
     layers = downsample(
         torch.cat((colour * picture.alpha[:, None], picture.alpha[:, None]), 1), SUPERSAMPLING
@@ -36,15 +41,17 @@ def shown(
     return (layers[:, :3] + (1 - layers[:, 3:]) * behind).clamp(0, 1)
 
 
-def explained(person: Person, of: Coefficients, photos: Tensor) -> list[Tensor]:
+def explained(renderer: FaceRenderer, coefficients: Coefficients, photos: Tensor) -> list[Tensor]:
     """Five pictures a photo, one face after another: photo, stitched in, shape, albedo, light."""
     size = photos.shape[-1]
-    parts = [photos, shown(person, of, size, behind=photos)]
-    parts += [shown(person, of, size, show=name) for name in ("shape", "albedo", "light")]
+    parts = [photos, shown(renderer, coefficients, size, behind=photos)]
+    parts += [shown(renderer, coefficients, size, show=name) for name in ("shape", "albedo", "light")]
     return [part[k] for k in range(len(photos)) for part in parts]
 
 
-def one_at_a_time(person: Person, layout, changes: dict[str, tuple[int, float]], size: int) -> list[Tensor]:
+def one_at_a_time(
+    renderer: FaceRenderer, layout, changes: dict[str, tuple[int, float]], size: int
+) -> list[Tensor]:
     """Pictures of the mean face with one number changed at a time.
 
     Args:
@@ -53,7 +60,7 @@ def one_at_a_time(person: Person, layout, changes: dict[str, tuple[int, float]],
     numbers = torch.zeros(len(changes), layout.total)
     for row, (which, value) in enumerate(changes.values()):
         numbers[row, which] = value
-    return list(shown(person, layout.read(numbers), size))
+    return list(shown(renderer, layout.read(numbers), size))
 
 
 def probability(

@@ -7,8 +7,6 @@ A heat-map of side h over a photo of S pixels has places (i, j) whose centres li
 import torch
 from torch import Tensor
 
-COUNT = 68
-
 
 def centres(side: int, image_size: int, like: Tensor) -> Tensor:
     """(side,) pixel coordinates of the places' centres along one axis."""

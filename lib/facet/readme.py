@@ -70,7 +70,7 @@ def notebooks(profile: str) -> str:
         entry = entries.get(path.stem, {})
         seconds = entry.get("total_seconds", entry.get("seconds"))
         bold = re.match(r"\*\*(.+?)\*\*", text)
-        question = bold.group(1) if bold else text.split(". ")[0]
+        question = bold.group(1) if bold else re.split(r"(?<=[.?!])\s", text)[0].rstrip(".")
         link = f"[{heading}](notebooks/{path.name})"
         rows.append((link, question, _minutes(seconds)))
     return _table(("notebook", "what it shows", f"time (`{profile}`)"), rows)
@@ -83,7 +83,7 @@ def sizes() -> str:
         "small": "a laptop, with the weights in `data/weights` (default)",
         "full": "one GPU, the papers' layers",
     }
-    columns = ("profile", "for", "photos and maps", "width", "training images a network")
+    columns = ("profile", "for", "photos and maps", "width", "training samples a network")
     rows = [
         (f"`{p.name}`", purpose.get(p.name, ""), f"{p.image_size} px", f"{p.width:g}", f"{p.samples:,}")
         for p in map(profiles.load, profiles.names())
@@ -136,11 +136,18 @@ def _conditions(profile: str) -> str:
     device = entry.get("parameters", {}).get("device", "cpu")
     seed = entry.get("parameters", {}).get("seed", p.seed)
     return (
-        f"Profile `{profile}`: {p.image_size} pixels, width {p.width:g}, {p.samples:,} training images for "
-        f"every network, seed {seed}; evaluated on {device} ({where}). Means with 95 % intervals by "
-        "bootstrap over people, all of them held out; n counts samples. *Shape* is after the best "
-        "similarity, *as placed* without any alignment; the normaliser stands in brackets."
+        f"Profile `{profile}`: {p.image_size} pixels, width {p.width:g}, {p.samples:,} training samples for "
+        f"every network here ({_cached(p)}), seed {seed}; evaluated on {device} ({where}). Means with 95 % "
+        "intervals by bootstrap over people, all of them held out; n counts samples. *Shape* is after the "
+        "best similarity, *as placed* without any alignment; the normaliser stands in brackets."
     )
+
+
+def _cached(profile) -> str:
+    """Where the samples come from."""
+    if profile.rendered == "streamed":
+        return "each rendered anew"
+    return f"the cached pictures of {profile.people['train']:,} people, repeated and augmented"
 
 
 def _glance(rows) -> str:

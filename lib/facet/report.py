@@ -163,8 +163,9 @@ class Run:
     def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
         """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
 
-        A frame with a column `metric` is a summary: profile, seed, device and source are filled in where
-        absent, and the report's common columns come first, in their order.
+        The latter ends in the caption, the profile, the seed and the device. A frame with a column `metric`
+        is a summary: profile, seed, device and source are filled in where absent, and the report's common
+        columns come first, in their order.
 
         Returns:
             The frame as saved, so that it can end a cell.
@@ -172,7 +173,9 @@ class Run:
         frame = _summary(frame, self) if "metric" in frame.columns else frame
         path = self._path("tables", name, ".csv")
         write_text(path, csv_text(frame))
-        write_text(path.with_suffix(".md"), markdown_text(frame, digits))
+        conditions = f"profile `{self.profile.name}`, seed {self.seed}, {self.device}"
+        told = f"\n{caption} ({conditions})\n" if caption else f"\n({conditions})\n"
+        write_text(path.with_suffix(".md"), markdown_text(frame, digits) + told)
         self._keep(path, "table", caption)
         return frame
 
@@ -294,7 +297,20 @@ def markdown_text(frame, digits: int = 4) -> str:
     """A frame as a Markdown table; missing values are empty, columns that hold one empty value go."""
     frame = _flat(frame)
     frame = frame.loc[:, [c for c in frame if not (frame[c].isna() | (frame[c] == "")).all()]]
-    return frame.to_markdown(index=False, floatfmt=f".{digits}g", missingval="") + "\n"
+    right = [frame[c].dtype.kind in "iufb" for c in frame]
+    for column in frame.select_dtypes("float"):
+        frame[column] = [_digits(value, digits) for value in frame[column]]
+    sides = ["right" if numbers else "left" for numbers in right]
+    text = frame.to_markdown(index=False, missingval="", disable_numparse=True, colalign=sides)
+    return text + "\n"
+
+
+def _digits(value: float, digits: int) -> str:
+    """So many significant digits, but all those before the point; exponents for the tiny and the huge."""
+    if value != value:
+        return ""
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e9 else text
 
 
 def _flat(frame):

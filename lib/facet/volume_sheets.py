@@ -29,8 +29,8 @@ def slices(volume: Tensor, photo=None, *, size: int = 160) -> list[np.ndarray]:
     k, i, j = middle.tolist()
     front = _painted(values[k], size, photo)
     side = _painted(values[:, :, j].T, size)  # rows y, columns z: the face looks to the right
-    top = _painted(values[:, i].flip(0), size)  # the camera is at the bottom
-    return [front, side, np.ascontiguousarray(top[::-1])]
+    top = _painted(values[:, i], size)  # the camera is at the bottom
+    return [front, side, top]
 
 
 def _painted(cut: Tensor, size: int, photo=None) -> np.ndarray:

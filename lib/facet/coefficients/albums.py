@@ -7,16 +7,16 @@ landmarks (N, 68, 2) in pixels of the crop, names (N,), size S of the crop. `rec
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from facet.augment import Augmentation, augment_colour, augment_geometry
-from facet.coefficients.batches import NO_COLOUR, NO_DISTURBANCE
-from facet.rendering import downsample
+from facet.coefficients.batches import pictured
+from facet.synthetic.batches import Batches
 
 KEYS = ("images", "landmarks", "names", "size")
 
@@ -29,6 +29,7 @@ class Album:
     landmarks: Tensor
     names: tuple[str, ...]
     size: int
+    per_person: ClassVar[int] = 1  # photographs, as of `Pictures`
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,8 +47,15 @@ class Album:
         try:
             with np.load(path) as stored:
                 images, landmarks, names, size = (stored[key] for key in KEYS)
-        except (KeyError, ValueError, OSError, EOFError) as error:
+        except Exception as error:  # numpy, zipfile, zlib and tokenize raise their own for damaged files
             raise ValueError(f"{path} is no album ({error}): make it by `facet data album`") from None
+        count, side = len(images) if images.ndim else 0, images.shape[-1:]
+        shapes = (images.shape, landmarks.shape, names.shape, size.shape)
+        if not count or shapes != ((count, 3, *side, *side), (count, 68, 2), (count,), ()):
+            raise ValueError(
+                f"{path} is no album (images {images.shape}, landmarks {landmarks.shape}): make it by "
+                "`facet data album`"
+            )
         return cls(torch.from_numpy(images), torch.from_numpy(landmarks), tuple(names.tolist()), int(size))
 
     def rows(self, index: slice) -> Album:
@@ -56,39 +64,19 @@ class Album:
 
 
 @dataclass
-class AlbumBatches:
-    """Batches of an album, as `CoefficientBatches` gives them without labels; pure functions of the step."""
+class AlbumBatches(Batches):
+    """Batches of an album (its `pictures`), as `CoefficientTruth` gives them without labels.
 
-    album: Album
-    batch: int
-    augmentation: Augmentation
-    seed: int
-    size: int
+    Attributes:
+        photo_size: R, side of the photo that is explained.
+    """
 
-    @property
-    def pictures(self) -> Album:
-        """What `CoefficientValidation` counts."""
-        return self.album
+    photo_size: int = 64
 
-    def __call__(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images (B, 3, S, S), and "photo" (B, 3, R, R) and "landmarks" (B, 68, 2)."""
-        wanted = torch.arange(step * self.batch, (step + 1) * self.batch)
-        epochs, count = wanted // len(self.album), len(self.album)
-        orders = [self._order(epoch)[wanted[epochs == epoch] % count] for epoch in epochs.unique().tolist()]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        return self.make(torch.cat(orders), None, generator)
-
-    def make(self, photos: Tensor, side: Tensor | None, generator: torch.Generator):
-        """The batch of given photographs; `side` is of people with several pictures and not used."""
-        size = self.album.size
-        images, geometry = augment_geometry(
-            self.album.images[photos], generator, self.augmentation, image_size=size
-        )
-        images = augment_colour(images, generator, replace(self.augmentation, **NO_DISTURBANCE))
-        marks = geometry.move_landmarks(self.album.landmarks[photos].float())
-        target = {"photo": downsample(images, size // self.size), "landmarks": marks}
-        return augment_colour(images, generator, replace(self.augmentation, **NO_COLOUR)), target
-
-    def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
-        return torch.randperm(len(self.album), generator=generator)
+    def make(self, people: Tensor, side: Tensor, generator: torch.Generator):
+        """Images (B, 3, S, S), and "photo" (B, 3, R, R) and "landmarks" (B, 68, 2), of given photographs."""
+        album = self.pictures
+        sizes = {"image_size": album.size, "photo_size": self.photo_size}
+        images, photo, geometry = pictured(album.images[people], generator, self.augmentation, **sizes)
+        marks = geometry.move_landmarks(album.landmarks[people].float())
+        return images, {"photo": photo, "landmarks": marks}

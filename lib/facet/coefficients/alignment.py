@@ -6,9 +6,11 @@ crop rule of `facet.crop` does not.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from facet.crop import crop_image
 from facet.landmarks68 import GROUPS, MOUTH_CORNERS, NOSE_TIP
 
 NAMES = ("right eye", "left eye", "nose", "right corner of the mouth", "left corner of the mouth")
@@ -50,3 +52,20 @@ def align(landmarks: Tensor, standard: Tensor) -> Tensor:
         standard: (68, 2) or (B, 68, 2) pixels of the crop, such as those of the mean face in it.
     """
     return plane_similarity(five_points(landmarks), five_points(standard).expand(len(landmarks), -1, -1))
+
+
+def aligned(
+    photo: np.ndarray | Tensor, landmarks: Tensor, standard: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Crops with the five points of each face where a standard face has them, as the report crops photos.
+
+    Args:
+        photo: one photograph (H, W, 3) of B faces, or photos (B, 3, H, W), see `crop.crop_image`.
+        landmarks: (B, 68, 2) in its pixels; standard: as of :func:`align`; size: S of the crops.
+
+    Returns:
+        (B, 3, S, S) in [0, 1], and the five points (B, 5, 2) in their pixels.
+    """
+    matrix = align(landmarks, standard.to(landmarks))
+    points = five_points(landmarks) @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
+    return crop_image(photo, matrix, size), points

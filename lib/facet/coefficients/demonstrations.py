@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from facet.coefficients.losses import CoefficientLoss
-from facet.coefficients.person import Person
+from facet.coefficients.renderer import FaceRenderer
 from facet.networks.layout import Coefficients, Layout
 from facet.rendering import interpolate, rasterise
 from facet.rendering.soft import soft_rasterise
@@ -17,7 +17,7 @@ from facet.rendering.soft import soft_rasterise
 STEP = 1e-6  # of the central differences, in double precision
 
 
-def gradient_errors(person: Person, layout: Layout, *, size: int = 32, seed: int = 0) -> list[dict]:
+def gradient_errors(renderer: FaceRenderer, layout: Layout, *, size: int = 32, seed: int = 0) -> list[dict]:
     """Analytic slopes of a stitched picture's error against central differences, in double precision.
 
     For positions and colours of the vertices and for each kind of coefficient: along the gradient itself and
@@ -28,13 +28,13 @@ def gradient_errors(person: Person, layout: Layout, *, size: int = 32, seed: int
         by the gradient's norm: by the steepest slope there is).
     """
     generator = torch.Generator().manual_seed(seed)
-    exact = person.to(torch.float64)
+    exact = renderer.to(torch.float64)
     numbers = 0.5 * torch.randn(1, layout.total, generator=generator, dtype=torch.float64)
     photo = torch.rand(1, 3, size, size, generator=generator, dtype=torch.float64)
     loss = CoefficientLoss(exact, layout, 128)
-    of = layout.read(numbers)
-    shape = exact.shape(of)
-    placed, colours = exact.place(of, shape, size), exact.colours(of, shape)
+    coefficients = layout.read(numbers)
+    shape = exact.shape(coefficients)
+    placed, colours = exact.place(coefficients, shape, size), exact.colours(coefficients, shape)
 
     def of_mesh(vertices: Tensor, attributes: Tensor) -> Tensor:
         picture = soft_rasterise(vertices, exact.face.shown, attributes, size, sigma=0.5, gamma=2.0)
@@ -78,7 +78,7 @@ def _slopes(function, at: Tensor, generator: torch.Generator, directions: int = 
 
 
 def recover_pose(
-    person: Person,
+    renderer: FaceRenderer,
     true: Coefficients,
     start: Coefficients,
     *,
@@ -98,28 +98,28 @@ def recover_pose(
         the landmarks); and pictures (size, size, 3) at the start, a third, two thirds and the end.
     """
 
-    def seen(of: Coefficients, sharpness: float) -> Tensor:
-        shape = person.shape(of)
-        placed, colours = person.place(of, shape, size), person.colours(of, shape)
+    def seen(coefficients: Coefficients, sharpness: float) -> Tensor:
+        shape = renderer.shape(coefficients)
+        placed, colours = renderer.place(coefficients, shape, size), renderer.colours(coefficients, shape)
         if soft:
             picture = soft_rasterise(
-                placed, person.face.shown, colours, size, sigma=sharpness, gamma=max(0.5, sharpness)
+                placed, renderer.face.shown, colours, size, sigma=sharpness, gamma=max(0.5, sharpness)
             )
             return picture.over(placed.new_zeros(1, 3, size, size))[0].permute(1, 2, 0)
-        fragments = rasterise(placed, person.face.shown, size)
-        return interpolate(fragments, person.face.shown, colours)[0]
+        fragments = rasterise(placed, renderer.face.shown, size)
+        return interpolate(fragments, renderer.face.shown, colours)[0]
 
     angles = (start.angles / 20).clone().requires_grad_()
     shift = (start.translation / 20).clone().requires_grad_()
     optimiser = torch.optim.Adam([angles, shift], lr=rate)
-    marks = person.landmarks(true, size)
+    marks = renderer.landmarks(true, size)
     rows, pictures = [], []
     for step in range(steps + 1):
         sharpness = sigma[0] * (sigma[1] / sigma[0]) ** (step / steps)
-        of = start._replace(angles=20 * angles, translation=20 * shift)
-        difference = (seen(of, sharpness) - seen(true, sharpness).detach()).square().mean()
-        apart = (person.landmarks(of, size) - marks)[..., :2].norm(dim=2).mean()
-        turn = (of.angles - true.angles).norm()
+        coefficients = start._replace(angles=20 * angles, translation=20 * shift)
+        difference = (seen(coefficients, sharpness) - seen(true, sharpness).detach()).square().mean()
+        apart = (renderer.landmarks(coefficients, size) - marks)[..., :2].norm(dim=2).mean()
+        turn = (coefficients.angles - true.angles).norm()
         rows.append(
             {
                 "step": step,
@@ -129,7 +129,7 @@ def recover_pose(
             }
         )
         if step in (0, steps // 3, 2 * steps // 3, steps):
-            pictures.append(seen(of, sharpness).detach())
+            pictures.append(seen(coefficients, sharpness).detach())
         optimiser.zero_grad()
         difference.backward()
         optimiser.step()
@@ -137,7 +137,7 @@ def recover_pose(
 
 
 def speed(
-    persons: Sequence[Person], sizes: Sequence[int], *, device: str = "cpu", repeats: int = 3
+    renderers: Sequence[FaceRenderer], sizes: Sequence[int], *, device: str = "cpu", repeats: int = 3
 ) -> list[dict]:
     """Forward and backward time of one picture, soft and hard, and the soft one's memory.
 
@@ -146,20 +146,20 @@ def speed(
         between forward and backward).
     """
     rows = []
-    for person in persons:
-        person = person.to(device)
-        layout = Layout(0, person.face.expression.shape[0], 0)
-        of = layout.read(torch.zeros(1, layout.total, device=device))
-        shape = person.shape(of).detach()
-        colours = person.colours(of, shape).detach().requires_grad_()
+    for renderer in renderers:
+        renderer = renderer.to(device)
+        layout = Layout(0, renderer.face.expression.shape[0], 0)
+        coefficients = layout.read(torch.zeros(1, layout.total, device=device))
+        shape = renderer.shape(coefficients).detach()
+        colours = renderer.colours(coefficients, shape).detach().requires_grad_()
         for size in sizes:
-            placed = person.place(of, shape, size).requires_grad_()
+            placed = renderer.place(coefficients, shape, size).requires_grad_()
             for kind in ("hard", "soft"):
-                times = [_timed(kind, person, placed, colours, size, device) for _ in range(repeats)]
+                times = [_timed(kind, renderer, placed, colours, size, device) for _ in range(repeats)]
                 rows.append(
                     {
                         "size": size,
-                        "triangles": len(person.face.shown),
+                        "triangles": len(renderer.face.shown),
                         "rasteriser": kind,
                         "forward": min(t[0] for t in times),
                         "backward": min(t[1] for t in times),
@@ -169,7 +169,7 @@ def speed(
     return rows
 
 
-def _timed(kind: str, person: Person, placed: Tensor, colours: Tensor, size: int, device: str):
+def _timed(kind: str, renderer: FaceRenderer, placed: Tensor, colours: Tensor, size: int, device: str):
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -180,10 +180,10 @@ def _timed(kind: str, person: Person, placed: Tensor, colours: Tensor, size: int
     began = _now(device)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         if kind == "soft":
-            picture = soft_rasterise(placed, person.face.shown, colours, size, sigma=0.1, gamma=1.0).colour
+            picture = soft_rasterise(placed, renderer.face.shown, colours, size, sigma=0.1, gamma=1.0).colour
         else:
-            fragments = rasterise(placed, person.face.shown, size)
-            picture = interpolate(fragments, person.face.shown, colours)
+            fragments = rasterise(placed, renderer.face.shown, size)
+            picture = interpolate(fragments, renderer.face.shown, colours)
     middle = _now(device)
     picture.sum().backward()
     return 1e3 * (middle - began), 1e3 * (_now(device) - middle), sum(kept.values()) / 2**20
@@ -196,7 +196,7 @@ def _now(device: str) -> float:
 
 
 def recoveries(
-    person: Person,
+    renderer: FaceRenderer,
     layout: Layout,
     *,
     starts: int = 4,
@@ -225,11 +225,11 @@ def recoveries(
         )
         for kind in ("soft", "hard"):
             options = {"soft": kind == "soft", "size": 32, "steps": 80, "sigma": (6.0, 0.1), "rate": 0.1}
-            found, seen = recover_pose(person, true, start, **options)
+            found, seen = recover_pose(renderer, true, start, **options)
             row = {"start": number + 1, "rasteriser": kind}
             for name in ("degrees", "pixels"):
                 row |= {f"{name} before": found[0][name], f"{name} after": found[-1][name]}
             rows.append(row)
             pictures.setdefault(kind, seen)
-    target = person.picture(true, 32, sigma=0.1).over(torch.zeros(1, 3, 32, 32))[0].permute(1, 2, 0)
+    target = renderer.picture(true, 32, sigma=0.1).over(torch.zeros(1, 3, 32, 32))[0].permute(1, 2, 0)
     return rows, {kind: [*seen, target.detach()] for kind, seen in pictures.items()}

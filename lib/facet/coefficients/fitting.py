@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from facet.coefficients.losses import CoefficientLoss
-from facet.coefficients.person import Person
+from facet.coefficients.renderer import FaceRenderer
 from facet.networks.layout import LIGHT, Layout
 
 NOISE = 0.01  # standard deviation of given landmarks, share of the crop's side
@@ -20,7 +20,7 @@ RATE = 0.05  # of Adam, in units of the coefficients
 
 
 def fit_landmarks(
-    person: Person,
+    renderer: FaceRenderer,
     layout: Layout,
     landmarks: Tensor,
     size: int,
@@ -49,7 +49,7 @@ def fit_landmarks(
     numbers = landmarks.new_zeros(len(landmarks), layout.total)
 
     def residuals(x: Tensor) -> Tensor:
-        placed = person.landmarks(layout.read(x), size)[..., :2]
+        placed = renderer.landmarks(layout.read(x), size)[..., :2]
         return ((placed - landmarks) / (noise * size)).flatten(1)  # (B, 136)
 
     for step in range(iterations):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from facet.coefficients.attention import skin_attention
-from facet.coefficients.person import GAMMA, SIGMA, Person
+from facet.coefficients.renderer import GAMMA, SIGMA, FaceRenderer
 from facet.face_model.compact import blended
 from facet.networks.layout import Coefficients, Layout
 from facet.rendering.soft import SoftImage
@@ -54,7 +54,7 @@ class CoefficientLoss(nn.Module):
     """Of a batch of numbers, given photos and landmarks (and true positions, where labels are used).
 
     Args:
-        person: makes the pictures; layout: reads the numbers.
+        renderer: makes the pictures; layout: reads the numbers.
         image_size: S of the crop that landmarks and positions are in.
         weights: of the terms.
         squared: mean of squared colour differences (the report), or of their lengths (kinder to hair and
@@ -66,7 +66,7 @@ class CoefficientLoss(nn.Module):
 
     def __init__(
         self,
-        person: Person,
+        renderer: FaceRenderer,
         layout: Layout,
         image_size: int,
         weights: Weights | None = None,
@@ -81,7 +81,7 @@ class CoefficientLoss(nn.Module):
         super().__init__()
         if over not in OVER:
             raise ValueError(f"over must be one of {', '.join(OVER)}, got {over!r}")
-        self.person, self.layout, self.image_size = person, layout, image_size
+        self.renderer, self.layout, self.image_size = renderer, layout, image_size
         self.weights, self.labels = weights or Weights(), labels
         self.squared, self.over, self.attention = squared, over, attention
         self.sigma, self.gamma = sigma, gamma
@@ -91,7 +91,7 @@ class CoefficientLoss(nn.Module):
     def _apply(self, function, recurse=True):
         """Moves the face model along with the module."""
         probe = function(torch.zeros(1))
-        self.person = self.person.to(probe.device)
+        self.renderer = self.renderer.to(probe.device)
         if self.labels is not None:
             self.labels = self.labels.to(probe.device)
         return super()._apply(function, recurse)
@@ -109,22 +109,26 @@ class CoefficientLoss(nn.Module):
             target: "photo" (B, 3, R, R) of the whole crop at any size R, "landmarks" (B, 68, 2) pixels of the
                 crop; for the term vertices "map" (B, 3, M, M) true positions, pixels of the crop.
         """
-        w, found, of = self.weights, {}, self.layout.read(numbers.float())
+        w, found, coefficients = self.weights, {}, self.layout.read(numbers.float())
         if w.landmarks:
-            apart = self.person.landmarks(of, self.image_size)[..., :2] - target["landmarks"]
+            apart = self.renderer.landmarks(coefficients, self.image_size)[..., :2] - target["landmarks"]
             found["landmarks"] = (100 * apart / self.image_size).square().sum(2).mean()
         if w.photo:
             photo = target["photo"]
-            picture = self.person.picture(of, photo.shape[-1], sigma=self.sigma, gamma=self.gamma)
+            picture = self.renderer.picture(
+                coefficients, photo.shape[-1], crop=self.image_size, sigma=self.sigma, gamma=self.gamma
+            )
             marks = target["landmarks"] if self.attention else None
             found["photo"] = self.photo_error(picture, photo, marks).mean()
-        found["identity"] = of.identity.square().sum(1).mean()
-        start = sum(self.layout.sizes[:1])
+        found["identity"] = coefficients.identity.square().sum(1).mean()
+        start = self.layout.identity
         found["expression"] = numbers[:, start : start + self.layout.expression].square().sum(1).mean()
-        found["texture"] = of.texture.square().sum(1).mean()
-        found["light"] = (of.light - of.light.mean(dim=2, keepdim=True)).square().mean()
+        found["texture"] = coefficients.texture.square().sum(1).mean()
+        found["light"] = (coefficients.light - coefficients.light.mean(dim=2, keepdim=True)).square().mean()
         if w.vertices:
-            found["vertices"] = self.labels.distance(self.person, of, target["map"], self.image_size)
+            found["vertices"] = self.labels.distance(
+                self.renderer, coefficients, target["map"], self.image_size
+            )
         return {name: value for name, value in found.items() if getattr(w, name)}
 
     def photo_error(self, picture: SoftImage, photo: Tensor, landmarks: Tensor | None = None) -> Tensor:
@@ -134,7 +138,7 @@ class CoefficientLoss(nn.Module):
             apart = (apart + 1e-6).sqrt() - 1e-3
         weight = torch.ones_like(apart)
         if landmarks is not None:
-            weight = skin_attention(photo, landmarks * (photo.shape[-1] / self.image_size))
+            weight = skin_attention(photo, (landmarks + 0.5) * (photo.shape[-1] / self.image_size) - 0.5)
         if self.over == "image":
             return (weight * apart).mean(dim=(1, 2))
         area = picture.alpha.square() if self.squared else picture.alpha
@@ -167,11 +171,13 @@ class MapPoints:
     def to(self, device) -> MapPoints:
         return MapPoints(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
-    def distance(self, person: Person, of: Coefficients, true: Tensor, size: int) -> Tensor:
+    def distance(self, renderer: FaceRenderer, coefficients: Coefficients, true: Tensor, size: int) -> Tensor:
         """Weighted mean distance to true maps (B, 3, M, M) in hundredths of the crop's side."""
         texels = self.weight.numel()
-        points = blended(self.mean, (of.identity, self.identity), (of.expression, self.expression))
-        placed = person.place(of, points, size)
+        points = blended(
+            self.mean, (coefficients.identity, self.identity), (coefficients.expression, self.expression)
+        )
+        placed = renderer.place(coefficients, points, size)
         low = placed[:, texels:, 2].amin(dim=1, keepdim=True)
         placed = torch.cat((placed[:, :texels, :2], (placed[:, :texels, 2] - low)[..., None]), dim=2)
         apart = (placed - true.flatten(2).mT).square().sum(2) + 1e-6

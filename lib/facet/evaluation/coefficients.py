@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from facet.coefficients.batches import NOISE
 from facet.coefficients.fitting import fit_landmarks, refine
 from facet.coefficients.losses import CoefficientLoss
-from facet.coefficients.person import Person, full_vertices
+from facet.coefficients.renderer import FaceRenderer, full_vertices
 from facet.evaluation.protocol import evaluate
 from facet.evaluation.statistics import TIDY_COLUMNS
 from facet.networks.layout import Layout
@@ -41,20 +41,20 @@ def answers(network: nn.Module, images: Tensor) -> Tensor:
 
 def coefficient_predictor(network: nn.Module, model) -> Callable[[Tensor], Tensor]:
     """Of `evaluate`: photos (N, C, S, S), the front photo first → (N, V, 3) in pixels of its crop."""
-    person = Person.open(model)
+    renderer = FaceRenderer.open(model)
 
     def predict_vertices(images: Tensor) -> Tensor:
         numbers = answers(network, images[:, :3])
-        return full_vertices(model, person, network.layout.read(numbers), images.shape[-1])
+        return full_vertices(model, renderer, network.layout.read(numbers), images.shape[-1])
 
     predict_vertices.name = network.name
     return predict_vertices
 
 
-def landmark_fit(person: Person, layout: Layout, landmarks: Tensor, size: int) -> Tensor:
+def landmark_fit(renderer: FaceRenderer, layout: Layout, landmarks: Tensor, size: int) -> Tensor:
     """(N, total) the row `landmark-fit`: see `fit_landmarks`, with twice the landmarks' own noise."""
     # the model itself is no exact truth: trusting landmarks fully, it bends to their noise
-    return fit_landmarks(person, layout, landmarks, size, noise=2 * NOISE)
+    return fit_landmarks(renderer, layout, landmarks, size, noise=2 * NOISE)
 
 
 def refined(loss: CoefficientLoss, numbers: Tensor, targets: dict[str, Tensor], steps: int) -> Tensor:
@@ -90,7 +90,7 @@ def rows(
     chunks = iter(numbers.split(16))
 
     def vertices(images: Tensor) -> Tensor:
-        return full_vertices(model, loss.person, loss.layout.read(next(chunks)), size)
+        return full_vertices(model, loss.renderer, loss.layout.read(next(chunks)), size)
 
     frame = evaluate(vertices, samples, model, batch=16, **about)
     found = photo_differences(numbers, loss, targets["photo"])
@@ -102,9 +102,9 @@ def rows(
 @torch.no_grad()
 def photo_differences(numbers: Tensor, loss: CoefficientLoss, photos: Tensor) -> Tensor:
     """(N,) root mean squared difference of stitched picture and photo over the face, in levels of 255."""
-    plain = CoefficientLoss(loss.person, loss.layout, loss.image_size)
+    plain = CoefficientLoss(loss.renderer, loss.layout, loss.image_size)
     found = []
     for some, photo in zip(numbers.split(BATCH), photos.split(BATCH), strict=True):
-        picture = plain.person.picture(plain.layout.read(some), photo.shape[-1])
+        picture = plain.renderer.picture(plain.layout.read(some), photo.shape[-1], crop=loss.image_size)
         found.append(plain.photo_error(picture, photo))
     return 255 * torch.cat(found).sqrt()

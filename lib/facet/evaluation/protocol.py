@@ -40,7 +40,8 @@ class Surface:
     Attributes:
         vertices: (N, 3) pixels, image frame.
         triangles: (F, 3).
-        landmarks: (68, 3) pixels, or None: then ICP starts where the prediction lies.
+        landmarks: (68, 3) pixels, or (68, 2) where only the image's are known, or None. Without their depth
+            ICP starts where the prediction lies.
     """
 
     vertices: Tensor
@@ -207,13 +208,14 @@ def _score_icp(surfaces, face, landmarks, scale, true_sizes, counted) -> dict:
     sides: dict[str, list[Tensor]] = {"icp": [], "icp-reverse": []}
     boxes = []
     for surface, vertices, marks in zip(surfaces, face, landmarks, strict=True):
+        start = surface.landmarks is not None and surface.landmarks.shape[1] == 3
         found = icp_error(
             surface.vertices,
             vertices,
             predicted_triangles=surface.triangles,
             true_triangles=counted.triangles,
-            predicted_landmarks=surface.landmarks,
-            true_landmarks=None if surface.landmarks is None else marks,
+            predicted_landmarks=surface.landmarks if start else None,
+            true_landmarks=marks if start else None,
         )
         sides["icp"].append(found.forward.mean())
         sides["icp-reverse"].append(found.backward.mean())

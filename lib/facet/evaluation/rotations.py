@@ -19,7 +19,7 @@ from facet.crop import crop_image
 from facet.evaluation.distances import exact_error, landmark_error
 from facet.evaluation.normalisers import landmark_box
 from facet.reconstruction import FaceNotFoundError, surface
-from facet.reconstruction.correction import apply, from_landmarks, inverse, rotation
+from facet.reconstruction.correction import apply, from_landmarks, inverse, rotation, turn_of
 
 BORDER = 0.45  # of the picture's side, on every side
 ANGLES = tuple(range(-180, 181, 30))
@@ -78,7 +78,7 @@ def rotations(
                 upright = torch.cat((xy, vertices[:, 2:]), dim=1)[None]
                 off = landmark_error(upright[:, model.landmarks], sample["landmarks"][None]).mean()
                 wrong = exact_error(upright[:, counted].double(), sample["vertices"][None, counted].double())
-                tilt = 0.0 if view.frame is None else _tilt_of(view.frame)
+                tilt = 0.0 if view.frame is None else turn_of(view.frame)
                 about = {"source": name, "degrees": angle, "identity": sample["identity"], "found": found}
                 about |= {"tilt": abs((tilt - level + 180) % 360 - 180)}
                 about |= {"landmarks": 100 * float(off / size)}
@@ -95,7 +95,3 @@ def _ask(photo: np.ndarray, network: nn.Module, model, how, landmarks: np.ndarra
     except FaceNotFoundError:
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
         return *surface(photo, network, model, box=(*low, *high), correct=how), False
-
-
-def _tilt_of(frame: np.ndarray) -> float:
-    return float(np.degrees(np.arctan2(-frame[1, 0], frame[0, 0])))

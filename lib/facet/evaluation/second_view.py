@@ -1,18 +1,20 @@
 """What a second view is worth: one photo at 27 poses with no second view, a true one or a synthetic one.
 
 Samples are those of a Florence set, one photo each; for systems that read two photos a second image is put
-beside it. The true second view is the same person's, from where the automatic rule would turn to, level.
+beside it. The true second view is the same person's after a full turn: from ±80° for a photo within 45° of
+the front, else from the front, level. Synthetic views are turned so far too, or by the thesis' 30°; each row
+says which. What 30° cost is told by one reader that is shown both (`readings`), not by readers of their own.
 View quality compares a synthetic view with the photo that was really taken from there.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from facet.rotation import FULL, Rotator, second_pose
+from facet.rotation import ANGLE, FULL, Rotator, second_pose
 from facet.rotation.lessons import recoloured
 from facet.rotation.pairs import true_pair
 from facet.rotation.rotator import repaired
@@ -24,6 +26,9 @@ SECONDS = ("none", "twice", "true")  # beside stored views
 WINDOW, SIGMA = 11, 1.5  # of SSIM (Wang et al. 2004), pixels
 STABLE = (0.01**2, 0.03**2)
 TRUE_FACE = "true face, holes filled"
+TURNS = {ANGLE: f"by {ANGLE:g}°", FULL: "full turn"}
+# How far the views are turned that the reader of each kind is shown: as those it has learned with.
+SHOWN = {"true": FULL, "rotated": ANGLE, "rotated-side": FULL, "both": ANGLE, "imitated": FULL}
 
 
 def view_number(yaw: float, pitch: float) -> int:
@@ -37,7 +42,8 @@ def samples_with(test_set: TestSet, second: str | Stored = "none") -> Iterator[d
     """The samples of a Florence set with a second image beside each photo.
 
     Args:
-        second: "none", "twice" (the photo itself), "true" (see above), or stored views, one a sample.
+        second: "none", "twice" (the photo itself), "true" (a full turn, see above), or stored views, one a
+            sample.
 
     Raises:
         ValueError: an unknown word.
@@ -57,6 +63,37 @@ def samples_with(test_set: TestSet, second: str | Stored = "none") -> Iterator[d
                 image = sample["images"]
             both = sample["images"] if second == "none" else torch.cat((sample["images"], image))
             yield {**sample, "images": both}
+
+
+def readings(
+    nets: Mapping[str, nn.Module], views: Callable[[float | str], Stored]
+) -> list[tuple[str, str, nn.Module, str | Stored]]:
+    """The rows of the comparison: name and variant, network, and what `samples_with` shows it beside a photo.
+
+    prn all-poses, one-pass        one photo
+    twoview true, …                the reader that learned with true pairs: a true second photo after a full
+                                   turn, and the photo twice
+    rotation true, full turn       the same reader with synthetic views: what is lost to their quality
+    rotation true, by 30°          and turned by 30° only: what is lost to the angle
+    rotation KIND, …               readers that learned with other second pictures, shown what they know
+
+    Args:
+        nets: label → network; a row stands only for what is there.
+        views: `to` of `rotated_store` → its opened views of the test set.
+    """
+    rows = [("prn", "all-poses", nets["prn all-poses"], "none")] if "prn all-poses" in nets else []
+    if "twoview true" in nets:
+        reader = nets["twoview true"]
+        rows += [("twoview", f"true, true second, {TURNS[FULL]}", reader, "true")]
+        rows += [("twoview", "true, photo twice", reader, "twice")]
+    made: dict[float | str, Stored] = {}
+    for kind, turn in SHOWN.items():
+        if f"twoview {kind}" not in nets:
+            continue
+        for to in (turn, ANGLE) if kind == "true" else (turn,):
+            made[to] = made[to] if to in made else views(to)
+            rows.append(("rotation", f"{kind}, {TURNS[to]}", nets[f"twoview {kind}"], made[to]))
+    return rows + ([("one-pass", "", nets["one-pass"], "none")] if "one-pass" in nets else [])
 
 
 def rotated_store(test_set: TestSet, rotator: Rotator, about: dict[str, object], *, to: float | str) -> Store:

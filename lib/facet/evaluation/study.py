@@ -34,8 +34,8 @@ OPEN = {
 CHUNK = {PAIRS: 5, PAIRS_2: 5, FLORENCE: 2, FLORENCE_2: 2}  # people a task
 # What stands in notebook 30: everything that gives a face in the face model's own correspondence.
 TRAINED = (
-    ("prn", ""), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""), ("residual", ""), ("one-pass", ""),
-    ("coefficients", ""), ("coefficients", "supervised"),
+    ("prn", ""), ("prn", "longer"), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""), ("residual", ""),
+    ("one-pass", ""), ("coefficients", ""), ("coefficients", "supervised"),
 )  # fmt: skip
 KEPT = ("roll", "side", "years", "gender", "ancestry")  # columns beside the tidy ones
 SIDES = ("own", "another's", "none")
@@ -49,12 +49,13 @@ class System:
         name: as in every table; the two mean faces have no network.
         variant: of the system.
         network: in eval mode, or None.
-        samples: training images that it has seen.
+        samples: training images that it has seen, those of the network that it went on from among them.
         weights: the file that they came from, or None.
         smooth: mirrored and smoothed, see :func:`position_map_predictor`; False is the bare map.
         noise: with `smooth`, mm of it that the prior takes away; 0 is without prior.
-        side: which side photo a system of two photos is shown: "own", "another's" (of the next person, turned
-            the same way) or "none" (mid grey). The last two are controls: does it look at the side photo?
+        side: which side photo a system of two photos is shown: "own", "another's" (of the next person of the
+            chunk that a task scores, turned the same way) or "none" (mid grey). The last two are controls:
+            does it look at the side photo?
     """
 
     name: str
@@ -108,13 +109,15 @@ def sets(generation: int) -> tuple[str, str]:
 def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **options) -> list[System]:
     """Both mean faces and the trained (name, variant) of a profile; options as `trainings.trained`."""
     from facet import trainings
-    from facet.training import weights_state
+    from facet.training import recipes, weights_state
 
     found = [System("mean-face"), System("mean-face-true-pose")]
     for name, variant in names:
         network, history = trainings.trained(name, profile, variant=variant, **options)
-        path = weights_state(trainings.recipe(name, profile, variant=variant, seed=options.get("seed"))).path
-        found.append(System(name, variant, network, history.rows[-1]["samples"], path))
+        about = {"variant": variant, "seed": options.get("seed")}
+        path = weights_state(trainings.recipe(name, profile, **about)).path
+        samples = recipes.samples_before(name, profile, **about) + history.rows[-1]["samples"]
+        found.append(System(name, variant, network, samples, path))
     return found
 
 
@@ -221,6 +224,11 @@ class _Worker:
 
     def __call__(self, people: range) -> pd.DataFrame:
         samples = {number: self.test_set.person(number) for number in people}
+        if len(people) == 1 and any(system.side == "another's" for system in self.systems):
+            other = (people[0] + 1) % len(self.test_set.pictures)
+            if other == people[0]:
+                raise ValueError("nobody else's side photo can be shown of one person: score two or more")
+            samples[other] = self.test_set.person(other)
         frames = []
         for system in self.systems:
             for icp in (True, False):

@@ -32,7 +32,8 @@ class Answers:
 
     Attributes:
         volumes: (N, D, H, W) uint8, probabilities of being inside in 255ths; lattice: where their voxels lie.
-        landmarks: (N, 68, 2) pixels that guided it or that it found, else None.
+        landmarks: (N, 68, 2) pixels that were found in the photos, by it or by a detector that guided it, to
+            be scored; else None.
     """
 
     volumes: Tensor
@@ -55,23 +56,26 @@ class Answers:
         return Surface(torch.from_numpy(solid.vertices), torch.from_numpy(solid.triangles), marks)
 
 
-def ask(network: nn.Module, samples: Sequence[Mapping], landmarks: Tensor | None = None) -> Answers:
+def ask(
+    network: nn.Module, samples: Sequence[Mapping], landmarks: Tensor | None = None, *, found: bool = False
+) -> Answers:
     """A network's volumes of samples (`images` (3, S, S) first), in batches.
 
     Args:
-        landmarks: (N, 68, 2 or 3) pixels that guide VRN-Guided; they are not scored with other networks.
+        landmarks: (N, 68, 2 or 3) pixels that guide VRN-Guided; other networks do without.
+        found: whether those were found by a detector. Then they are part of the answer and scored; the true
+            ones are not, they would be right by definition.
     """
     device = next(network.parameters()).device
     guided = landmarks if network.name == "vrn-guided" else None
-    volumes, found = [], []
+    volumes, known = [], []
     for start in range(0, len(samples), BATCH):
         some = slice(start, start + BATCH)
         images = torch.stack([sample["images"][:3] for sample in samples[some]]).to(device)
         inside, marks = predict_volumes(network, images, None if guided is None else guided[some])
         volumes.append((inside * 255).round().to(torch.uint8).cpu())
-        found.append(marks)
-    known = found[0] is not None
-    marks = torch.cat([part[..., :2].cpu() for part in found]) if known else None
+        known.append(marks if guided is None or found else None)
+    marks = None if known[0] is None else torch.cat([part[..., :2].cpu() for part in known])
     return Answers(torch.cat(volumes), lattice_of(network), marks)
 
 
@@ -119,6 +123,7 @@ def floor(samples: Sequence[Mapping], model: FaceModel, lattices: Mapping[str, L
         frame = evaluate_surfaces(
             surfaces, scaled, model, name="voxels", variant=name, test_set="the truth itself"
         )
+        frame = frame[frame["metric"] != "found"].reset_index(drop=True)  # a true solid is never empty
         scales = np.array([float(sample["scale"]) for sample in scaled])[frame["sample"]]
         frame["pixels"] = np.where(frame["normaliser"] == "mm", frame["value"] * scales, np.nan)
         frames.append(frame)
@@ -136,8 +141,8 @@ def bodies(answers: Answers, samples: Sequence[Mapping], model: FaceModel) -> pd
     """How many bodies each volume has beside the largest, and whether the largest is the face.
 
     Returns:
-        One row a sample: identity, yaw, pitch, bumps, face: the share of the true face's points for which the
-        nearest body is the one that is kept (0 where the volume is empty), watertight.
+        One row a sample: identity, yaw, pitch, bumps (NaN where the volume is empty), face: the share of the
+        true face's points for which the nearest body is the one that is kept (0 there), watertight.
     """
     from scipy.spatial import cKDTree
 
@@ -149,7 +154,7 @@ def bodies(answers: Answers, samples: Sequence[Mapping], model: FaceModel) -> pd
         about = {key: sample[key] for key in ("identity", "yaw", "pitch")}
         solid = answers.solid(number, keep="all")
         if solid is None:
-            rows.append({**about, "bumps": 0, "face": 0.0, "watertight": False})
+            rows.append({**about, "bumps": np.nan, "face": 0.0, "watertight": False})
             continue
         labels = components(solid.triangles, len(solid.vertices))
         near = cKDTree(solid.vertices).query(sample["vertices"][region].numpy())[1]

@@ -99,10 +99,11 @@ def evaluate_surfaces(
     test_set: str,
     keep: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Tidy rows of `correspondence`, `correspondence-aligned` and `landmarks`, as `protocol.evaluate`'s.
+    """Tidy rows of `correspondence`, `correspondence-aligned`, `landmarks` and `found`, as `evaluate`'s.
 
     Args:
-        surfaces: one a sample, in pixels of its crop; None where nothing was found, which has no rows.
+        surfaces: one a sample, in pixels of its crop; None where nothing was found. Such a sample has no
+            error, so the errors' means flatter who finds less: `found` (100 or 0 %) stands beside them.
         samples, model, name, variant, test_set, keep: as there.
 
     Returns:
@@ -120,11 +121,11 @@ def evaluate_surfaces(
 
 def _score(surface: Surface | None, sample: Mapping, region: Tensor, marks: Tensor) -> dict:
     if surface is None:
-        return {}
+        return {("found", "%"): 0.0}
     truth = sample["vertices"].double()
     eyes, scale = interocular(truth[None, marks])[0], float(sample["scale"])
     placed, aligned = correspondences(truth[region], surface.vertices, surface.triangles)
-    scores = {}
+    scores = {("found", "%"): 100.0}
     for metric, found in (("correspondence", placed), ("correspondence-aligned", aligned)):
         error = torch.linalg.vector_norm(found - truth[region], dim=1).mean()
         scores |= {(metric, "mm"): float(error / scale), (metric, "interocular"): float(100 * error / eyes)}

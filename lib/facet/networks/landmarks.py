@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from facet.heatmaps import COUNT, soft_argmax
+from facet.heatmaps import soft_argmax
+from facet.landmarks68 import COUNT
 from facet.networks.blocks import check_image_size, scaled
 from facet.networks.hourglass import FEATURES, initialise, stage, start_quiet, stem
 from facet.networks.registry import register

@@ -7,17 +7,23 @@ channels. The review leaves open how features at a quarter of the photo's side b
 
 from torch import Tensor, nn
 
-from facet.heatmaps import COUNT
+from facet.landmarks68 import COUNT
 from facet.networks.blocks import check_image_size, scaled
 from facet.networks.hourglass import FEATURES, STRIDE, initialise, stage, start_quiet, stem
 from facet.networks.registry import register
 
 PAPER_SIZE = 192  # pixels of the photo that the paper's numbers are for
+NARROWEST = 2 / 3  # pixels of the photo: below that a Gaussian between pixels is seen by none of them
 
 
 def guide_sigma(image_size: int, factor: float = 1.0) -> float:
-    """The guiding heat-maps' standard deviation in pixels: factor (1 in the paper) at 192 pixels."""
-    return factor * image_size / PAPER_SIZE
+    """The guiding heat-maps' standard deviation in pixels: factor (1 in the paper) at 192 pixels.
+
+    In proportion at other sizes, but never so that factor 1 is narrower than NARROWEST: 1.33 pixels at 256,
+    0.67 at 128 and also at 64, where 0.33 would leave of a landmark's peak between 0.11 and 1 (now 0.57 to 1)
+    by where it lies among the pixels. Wider ones keep their ratio: factor 3 is 4, 2 and 2 pixels.
+    """
+    return factor * max(image_size / PAPER_SIZE, NARROWEST)
 
 
 def default_volume(image_size: int) -> tuple[int, int, int]:

@@ -6,7 +6,6 @@ face's. The rim of neck and the skin between the lips, which no loss counts and 
 harmonic continuation of d: they move along with what they border on.
 """
 
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facet.geometry import similarity
+from facet.reconstruction.once import once_for
 from facet.reconstruction.prior import prior
 
 # Standard deviation of the smoothing, share of the map's side: two texels at 128.
@@ -39,9 +39,6 @@ class Rim:
     triangle: Tensor
     corners: Tensor
     neighbours: object
-
-
-_rims: dict[tuple[int, int], Rim] = {}
 
 
 def complete(
@@ -115,11 +112,7 @@ def _harmonic(values: np.ndarray, known: np.ndarray, neighbours) -> np.ndarray:
 
 def _rim(face, size: int) -> Rim:
     """Made once for a face model, and forgotten with it."""
-    key = (id(face), size)
-    if key not in _rims:
-        _rims[key] = _make_rim(face, size)
-        weakref.finalize(face, _rims.pop, key, None)
-    return _rims[key]
+    return once_for(face, ("rim", size), lambda: _make_rim(face, size))
 
 
 def _make_rim(face, size: int) -> Rim:

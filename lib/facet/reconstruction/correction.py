@@ -8,6 +8,7 @@ positive clockwise as one looks at the photo; in the terms of poses it is −rol
 the turn becomes part of the similarity from photo to crop, and what comes out goes back through its inverse.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,16 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facet.crop import compose, crop_box_from_bounds, crop_image, invert
+from facet.crop import compose, crop_image, invert
+from facet.landmarks68 import CHIN, GROUPS
 from facet.reconstruction import detect
+from facet.reconstruction.crops import apply, square, to_photo
 
-RIGHT_EYE, LEFT_EYE = list(range(36, 42)), list(range(42, 48))
-BRIDGE, CHIN = 27, 8
+RIGHT_EYE, LEFT_EYE = list(GROUPS["right_eye"]), list(GROUPS["left_eye"])
+BRIDGE = GROUPS["nose_bridge"][0]
 RULES = ("both", "eyes")
 STEP = 22.5  # degrees to both sides of the best turn, at which a detector is asked again
 WHOLE = 960  # longest side of a photo that is turned by an odd eighth, for a detector
 SEEN, SURROUNDINGS = 320, 2.4  # side of the picture of one face that it is shown, and that over the face's
 PASSES = 2  # crops that an aligner is shown: the second is upright already, if the first was not
+SAME = 0.3  # overlap from which a detection at some turn is of a face that is known
 
 
 class Aligner(Protocol):
@@ -51,7 +55,7 @@ class Upright:
     @property
     def tilt(self) -> float:
         """Degrees by which the face is turned in the photo."""
-        return float(np.degrees(np.arctan2(-self.frame[1, 0], self.frame[0, 0])))
+        return turn_of(self.frame)
 
     @property
     def area(self) -> float:
@@ -63,6 +67,15 @@ class Upright:
         x0, y0, x1, y1 = self.box
         corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
         return detect.box_of(apply(inverse(self.frame), corners))
+
+    def fits(self, landmarks: np.ndarray) -> bool:
+        """Whether landmarks (68, 2) of the photo can be this face's, by their box in the upright picture."""
+        return detect.agree(detect.box_of(apply(self.frame, landmarks)), self.box)
+
+
+def turn_of(frame: np.ndarray) -> float:
+    """Degrees by which what stands upright behind a frame (2, 3) is turned in the photo."""
+    return float(np.degrees(np.arctan2(-frame[1, 0], frame[0, 0])))
 
 
 def tilt(landmarks: np.ndarray, *, rule: str = "both") -> float:
@@ -97,11 +110,6 @@ def rotation(degrees: float, centre: np.ndarray) -> np.ndarray:
     return np.concatenate((linear, (centre - linear @ centre)[:, None]), axis=1)
 
 
-def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(N, 2) points through a (2, 3) map."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
-
-
 def inverse(matrix: np.ndarray) -> np.ndarray:
     """(2, 3) the map back."""
     return invert(torch.from_numpy(matrix)[None])[0].numpy()
@@ -114,7 +122,9 @@ def from_landmarks(landmarks: np.ndarray, *, rule: str = "both") -> Upright:
     return Upright(frame, detect.box_of(apply(frame, points)))
 
 
-def find(image: np.ndarray, *, box: np.ndarray | None = None, name: str = "the image") -> Upright:
+def find(
+    image: np.ndarray, *, box: np.ndarray | None = None, name: str = "the image"
+) -> tuple[Upright, tuple[str, ...]]:
     """The face that the detector is surest of, of the large ones, and its turn.
 
     It is asked at eight turns, since it finds no face that stands on its head, and then a little to both
@@ -125,23 +135,37 @@ def find(image: np.ndarray, *, box: np.ndarray | None = None, name: str = "the i
         box: where the caller says that the face is; without it the detector must find one.
         name: what messages call the image.
 
+    Returns:
+        The face, and what the caller should know about the choice.
+
     Raises:
         FaceNotFoundError: no face at any turn.
     """
     found = [pair for eighth in range(8) for pair in _asked(image, eighth)]
     if box is not None:
-        found = [pair for pair in found if _overlap(pair[1], box) > 0.3]
+        found = [pair for pair in found if _overlap(pair[1], box) > SAME]
         if not found:
-            return Upright(quarter(image.shape, 0), np.asarray(box, dtype=np.float64))
+            return Upright(quarter(image.shape, 0), np.asarray(box, dtype=np.float64)), ()
     if not found:
         detect.find_face(image, name=name)  # raises, with the reason
         raise detect.FaceNotFoundError(f"no face found in {name}: give its landmarks or a box")
     least = max(upright.area for _, upright in found) / 4  # a face half as wide as another is a bystander
     face, upright = max((pair for pair in found if pair[1].area >= least), key=lambda pair: pair[0].score)
+    count = _faces(upright for _, upright in found)
+    notes = (f"{name} has {count} faces; the clearest of the large ones was taken",) if count > 1 else ()
     if face.landmarks is not None:
-        return from_landmarks(apply(inverse(upright.frame), face.landmarks))
+        return from_landmarks(apply(inverse(upright.frame), face.landmarks)), notes
     asked = [_closer(image, upright, turn) for turn in (0.0, -STEP, STEP)]
-    return max(asked, key=lambda pair: pair[0])[1]
+    return max(asked, key=lambda pair: pair[0])[1], notes
+
+
+def _faces(found: Iterable[Upright]) -> int:
+    """How many faces detections are of: one is found at several turns."""
+    places = []
+    for upright in found:
+        if not any(_overlap(upright, place) > SAME for place in places):
+            places.append(upright.box_in_photo())
+    return len(places)
 
 
 def _asked(image: np.ndarray, eighth: int) -> list[tuple[detect.Face, Upright]]:
@@ -171,7 +195,7 @@ def _closer(image: np.ndarray, upright: Upright, degrees: float) -> tuple[float,
     crop = crop_image(image, torch.from_numpy(frame), SEEN, fill="edge")[0].permute(1, 2, 0)
     faces = detect.find_faces((crop * 255).round().to(torch.uint8).numpy())
     near = [(face.score, Upright(frame, face.box)) for face in faces]
-    near = [pair for pair in near if _overlap(pair[1], known) > 0.3]
+    near = [pair for pair in near if _overlap(pair[1], known) > SAME]
     return max(near, key=lambda pair: pair[0], default=(0.0, upright))
 
 
@@ -190,17 +214,18 @@ def quarter(shape: tuple[int, ...], turns: int) -> np.ndarray:
 
 def crop_matrix(upright: Upright, image_size: int) -> Tensor:
     """(1, 2, 3) float64 similarity from the photo to the crop that a network is shown."""
-    square = crop_box_from_bounds(torch.from_numpy(upright.box)).matrix(image_size)
-    return compose(square, torch.from_numpy(upright.frame)[None].to(square))
+    inner = square(upright.box, image_size)[None]
+    return compose(inner, torch.from_numpy(upright.frame)[None].to(inner))
 
 
-def align(image: np.ndarray, upright: Upright, aligner: Aligner) -> Upright:
-    """The frame of the landmarks that an aligner finds, crop by crop."""
+def align(image: np.ndarray, upright: Upright, aligner: Aligner) -> Upright | None:
+    """The frame of the landmarks that an aligner finds, crop by crop; None where they do not fit the face."""
     for _ in range(PASSES):
         matrix = crop_matrix(upright, aligner.image_size)
-        crop = crop_image(image, matrix, aligner.image_size)
-        found = np.asarray(aligner(crop)[0, :, :2].detach().cpu(), dtype=np.float64)
-        upright = from_landmarks(apply(inverse(matrix[0].numpy()), found))
+        found = to_photo(matrix[0], aligner(crop_image(image, matrix, aligner.image_size))[0].detach())
+        if not upright.fits(found):
+            return None
+        upright = from_landmarks(found)
     return upright
 
 

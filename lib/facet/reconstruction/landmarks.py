@@ -1,23 +1,80 @@
-"""The 68 landmarks of a face in a photo by the landmark network: crop, ask, crop by the answer, ask again."""
+"""The 68 landmarks of a face in a photo: by the landmark network, else by the position map of another.
+
+The landmark network is asked about a crop, and again about one that is made by its answer.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facet.crop import crop_box, crop_box_from_bounds, crop_image, invert
+from facet.crop import crop_image
 from facet.geometry import euler_angles
 from facet.landmarks68 import FLIP
-from facet.reconstruction import weights
+from facet.reconstruction import detect, weights
+from facet.reconstruction.crops import ask_twice, square, to_photo
+from facet.reconstruction.views import View
 
 ROUNDS = 2  # crops that are asked, the first by the box, the others by what was found in the last
+# Whose landmarks are taken, the first that is at hand: the landmark network's, or those of a position map.
+FINDERS = ("landmarks", "prn", "mobile")
 
 
-def load_network(device: torch.device | str = "cpu") -> nn.Module | None:
-    """The landmark network in eval mode, None where its weights are not on this machine."""
-    try:
-        return weights.load("landmarks", device)
-    except FileNotFoundError:
-        return None
+def load_network(
+    device: torch.device | str = "cpu", names: tuple[str, ...] = FINDERS[:1]
+) -> nn.Module | None:
+    """The first of some networks in eval mode (the landmark network), None where this machine has none."""
+    for name in names:
+        try:
+            return weights.load(name, device)
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def located(view: View, face, *, names: tuple[str, ...] = FINDERS) -> View:
+    """The view with the landmarks that a network finds; with a note instead where they do not fit its box.
+
+    Args:
+        face: the face model, on the device on which the network is to run.
+        names: of networks; the first with weights on this machine is asked.
+
+    Raises:
+        FileNotFoundError: none of them has weights on this machine.
+    """
+    network = load_network(face.uv.device, names)
+    if network is None:
+        raise FileNotFoundError("no network finds landmarks yet: make one by `facet train landmarks`")
+    found = find(view.image, view.box, network, face)
+    if not view.fits(found):
+        return view.misfit("they were not used")
+    notes = view.notes
+    if network.name != "landmarks":
+        notes += (f"landmarks by {network.name}: the landmark network has no weights on this machine",)
+    return replace(view, landmarks=found, notes=notes)
+
+
+def find(image: np.ndarray, box: np.ndarray, network: nn.Module, face) -> np.ndarray:
+    """(68, 2) landmarks in pixels of the photo, by the landmark network or by a network of position maps.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; box: (4,) about that of the landmarks.
+        network: in eval mode; face: the face model, over whose UV its maps are.
+    """
+    if network.name == "landmarks":
+        return find_landmarks(image, box, network)
+    matrix = square(box, network.image_size)
+    crop = crop_image(image, matrix, network.image_size).to(next(network.parameters()).device)
+    return of_map(ask_twice(network, crop)[0], matrix, face)
+
+
+def of_map(position_map: Tensor, matrix: Tensor, face) -> np.ndarray:
+    """(68, 2) landmarks in pixels of the photo of a map (3, S, S) of the crop behind a (2, 3) matrix."""
+    from facet.face_model import vertices_from_map
+
+    uv = face.uv.to(position_map)[face.landmarks]
+    return to_photo(matrix, vertices_from_map(position_map[None], uv)[0])
 
 
 def landmarks_of_crops(network: nn.Module, images: Tensor) -> Tensor:
@@ -51,23 +108,21 @@ def find_landmarks(
         image: (H, W, 3) uint8 RGB.
         box: (4,) x0, y0, x1, y1, about that of the landmarks.
         network: `landmarks`, in eval mode.
-        rounds: crops that are asked.
+        rounds: crops that are asked; fewer where the landmarks found do not fit the box (`detect.agree`).
 
     Raises:
         ValueError: the box lies outside of the photo.
     """
     size, device = network.image_size, next(network.parameters()).device
     image = np.require(image, requirements="W")  # torch warns of arrays that cannot be written to
-    square = crop_box_from_bounds(torch.as_tensor(np.asarray(box, dtype=np.float64)))
-    found = None
+    about = box
     for _ in range(rounds):
-        if found is not None:
-            square = crop_box(found)
-        matrix = square.matrix(size)[0]
-        crop = crop_image(image, matrix, size).to(device)
-        back = invert(matrix[None])[0]
-        found = landmarks_of_crops(network, crop)[0].double().cpu() @ back[:, :2].T + back[:, 2]
-    return found.numpy()
+        matrix = square(about, size)
+        found = to_photo(matrix, landmarks_of_crops(network, crop_image(image, matrix, size).to(device))[0])
+        about = detect.box_of(found)
+        if not detect.agree(about, box):
+            break
+    return found
 
 
 def yaw_of(landmarks: Tensor, mean: Tensor) -> float:

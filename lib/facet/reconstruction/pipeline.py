@@ -1,5 +1,6 @@
 """From one photo or two to a face in 3D: find it, crop it, run the network, crop more tightly, run again."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -16,12 +17,12 @@ from facet.reconstruction.crops import ask_twice
 from facet.reconstruction.prior import NOISE
 from facet.reconstruction.result import Pose, Reconstruction
 from facet.reconstruction.unwrap import at_uv, unwrap
-from facet.reconstruction.views import View, crop_matrix, views_of
+from facet.reconstruction.views import View, crop_matrix, moved, views_of
 
-# A second crop is believed when its box and the first overlap by this much (intersection over union).
-AGREEMENT = 0.4
 # Degrees of yaw from which a photo is no front photo: PRN learns from 14° at most, others from 67.5° on.
 TURNED = 30.0
+# Systems that make their second photo themselves: which fit finds the head (`rotation.fits`).
+ROTATIONS = {"rotation": "prn", "rotation-coefficients": "coefficients"}
 
 
 def reconstruct(
@@ -43,13 +44,15 @@ def reconstruct(
         side: the second photo, for systems that read two.
         model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": for
             two photos TwoView, for one PRN, and for a face that is turned away further than PRN has seen
-            PRN's "all-poses". Volumetric systems give a closed mesh of their own, without map and texture.
+            PRN's "all-poses". Volumetric systems give a closed mesh of their own, without map and texture;
+            "rotation" finds the head that it turns by PRN, "rotation-coefficients" by Coefficients.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
             "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
+            It stays where it is, unless the photo is turned (`correct`).
         correct: turn the face upright first, for photos that are tilted or upside down (`correction`); True
             takes the tilt from the landmarks that are given, detected or in the network's own answer, an
-            aligner is asked for them.
+            aligner is asked for them. A box that is given is moved with them where they agree with it.
         device: where the network runs; None is a CUDA device if there is one, else the CPU.
         refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
         prior: return the most probable face behind the network's position map (`prior.Prior`), which is
@@ -57,13 +60,14 @@ def reconstruct(
 
     Raises:
         FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
-        ValueError: a photo, a box or a model that cannot be used; the message names it and says what to do.
-        FileNotFoundError: the system has no weights on this machine.
+        ValueError: a photo, a box, a model or a device that cannot be used; the message names it and says
+            what to do.
+        FileNotFoundError: the system, or what it needs, has no weights on this machine.
     """
     asked = isinstance(landmarks, str)
     if asked and landmarks != "network":
         raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(device)
     network = _network(model, 1 if side is None else 2, device)
     output = getattr(network, "output", "map")
     if correct and output != "map":
@@ -77,9 +81,9 @@ def reconstruct(
     if asked and correct is True:
         correct = _network_aligner(device) or True
     views = views_of(front, side, None if asked else landmarks, box, correct)
-    if asked and not correct:
-        views = [_placed(view, device) for view in views]
     face = _face_model(str(device))
+    if asked and not correct:
+        views = [_placed(view, face) for view in views]
     if output == "volume":
         from facet.reconstruction.volumes import reconstruct_volume
 
@@ -91,14 +95,14 @@ def reconstruct(
     return reconstruct_views(views, network, face, noise=NOISE if prior in (None, True) else 0.0)
 
 
-def reconstruct_views(views: list[View], network: nn.Module, face, *, noise: float = 0.0) -> Reconstruction:
+def reconstruct_views(views: list[View], network: nn.Module, face, *, noise: float = NOISE) -> Reconstruction:
     """As :func:`reconstruct`, from photos whose boxes are known, with a network and a face model at hand.
 
     Args:
         views: as many as the network reads, the front photo first.
         network: in eval mode; its position maps are over `face`'s UV.
         face: a face model with triangles, uv, landmarks, mean and weight on the network's device.
-        noise: of the map, mm, see `complete`.
+        noise: of the map, mm, see `complete`; 0 is without prior.
     """
     position_map, crop, views = settle(views, network, face)
     vertices, position_map = complete(position_map, face, noise=noise)
@@ -109,7 +113,7 @@ def _assembled(
     views: list[View], vertices: Tensor, position_map: Tensor, crop: Tensor, system: str, face
 ) -> Reconstruction:
     """The result of vertices (V, 3) and a position map (3, S, S), both in pixels of the front crop."""
-    to_photo = lift(invert(crop[None]))[0].to(torch.float32)
+    to_photo = lift(invert(crop[None]))[0].to(vertices)
     uv = face.uv.to(position_map)
     vertices = transform_points(to_photo, vertices)
     in_photo = transform_points(to_photo, position_map.flatten(1).T).T.view_as(position_map)
@@ -134,13 +138,23 @@ def _assembled(
 
 
 def surface(
-    photo: ImageLike, network: nn.Module, face, *, landmarks=None, box=None, correct=False
+    photo: ImageLike,
+    network: nn.Module,
+    face,
+    *,
+    landmarks=None,
+    box=None,
+    correct=False,
+    noise: float = NOISE,
 ) -> tuple[Tensor, View]:
-    """(V, 3) vertices in the photo, and the view they were read from: :func:`reconstruct` without texture."""
+    """(V, 3) vertices in the photo, and the view they were read from: :func:`reconstruct` without texture.
+
+    Arguments are those of `reconstruct` and `reconstruct_views`; the network gives position maps.
+    """
     views = views_of(photo, None, landmarks, box, correct)
     position_map, crop, views = settle(views, network, face)
-    vertices, _ = complete(position_map, face)
-    return transform_points(lift(invert(crop[None]))[0].to(torch.float32), vertices), views[0]
+    vertices, _ = complete(position_map, face, noise=noise)
+    return transform_points(lift(invert(crop[None]))[0].to(vertices), vertices), views[0]
 
 
 def settle(views: list[View], network: nn.Module, face) -> tuple[Tensor, Tensor, list[View]]:
@@ -149,10 +163,12 @@ def settle(views: list[View], network: nn.Module, face) -> tuple[Tensor, Tensor,
     A box that a detector gave is moved to the landmarks that the network found, and in an upright picture
     the picture is turned to them too.
     """
+    from facet.reconstruction.landmarks import of_map
+
     position_map, crop = _predict(views, network)
     if not views[0].given:
         for _ in range(1 if views[0].frame is None else correction.PASSES):
-            views = [_tightened(views[0], position_map, crop, face), *views[1:]]
+            views = [moved(views[0], of_map(position_map, crop, face)), *views[1:]]
             position_map, crop = _predict(views, network)
     return position_map, crop, views
 
@@ -165,20 +181,18 @@ def _network_aligner(device: torch.device) -> correction.Aligner | None:
     return None if network is None else NetworkAligner(network)
 
 
-def _placed(view: View, device: torch.device) -> View:
+def _placed(view: View, face) -> View:
     """The view with the landmarks that the landmark network finds, and their box."""
-    from facet.reconstruction.landmarks import find_landmarks, load_network
+    from facet.reconstruction.landmarks import FINDERS, located
 
-    network = load_network(device)
-    if network is None:
+    try:
+        found = located(view, face, names=FINDERS[:1])
+    except FileNotFoundError:
         note = "the landmark network has no weights on this machine: the detector's box was taken"
         return replace(view, notes=(*view.notes, note))
-    found = find_landmarks(view.image, view.box, network)
-    box = detect.box_of(found)
-    if detect.intersection_over_union(box, view.box) < AGREEMENT:
-        note = f"the landmarks found in {view.name} do not fit the detected face: they were not used"
-        return replace(view, notes=(*view.notes, note))
-    return replace(view, landmarks=found, box=view.box if view.given else box, given=True)
+    if found.landmarks is None:
+        return found
+    return replace(found, box=view.box if view.given else detect.box_of(found.landmarks), given=True)
 
 
 def _for_its_pose(view: View, network: nn.Module, face) -> tuple[View, nn.Module]:
@@ -201,33 +215,19 @@ def _for_its_pose(view: View, network: nn.Module, face) -> tuple[View, nn.Module
     return replace(view, notes=(*view.notes, note)), other
 
 
-def landmarks_by_map(view: View, device: torch.device) -> np.ndarray:
-    """(68, 2) landmarks of a photo as PRN's position map places them.
-
-    Raises:
-        FileNotFoundError: PRN has no weights on this machine.
-    """
-    from facet.face_model import vertices_from_map
-
-    face = _face_model(str(device))
-    position_map, crop = _predict([view], weights.load("prn", device))
-    found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
-    back = invert(crop[None])[0]
-    return (found @ back[:, :2].T + back[:, 2]).cpu().numpy()
-
-
 def _by_coefficients(view: View, network: nn.Module, face, refine: int) -> Reconstruction:
     """As `reconstruct_views`, through a face model's coefficients."""
     from facet.reconstruction import by_coefficients
+    from facet.reconstruction.landmarks import located
     from facet.rendering import map_from_mesh
 
     if not view.given:
         found = by_coefficients.fit(view.image, view.box, network, face)
-        view = _moved(view, found.to_photo(found.person.landmarks(found.face, found.size)[0]))
-    landmarks = view.landmarks
-    if refine and landmarks is None:
-        landmarks = by_coefficients.detected(view.image, view.box, face)
-    found = by_coefficients.fit(view.image, view.box, network, face, landmarks=landmarks, refine=refine)
+        view = moved(view, found.to_photo(found.renderer.landmarks(found.face, found.size)[0]))
+    if refine and view.landmarks is None:
+        with suppress(FileNotFoundError):  # nobody finds any: its own guide it
+            view = located(view, face)
+    found = by_coefficients.fit(view.image, view.box, network, face, landmarks=view.landmarks, refine=refine)
     vertices = found.vertices(face)
     position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
     return _assembled([view], vertices, position_map, found.matrix, network.name, face)
@@ -240,13 +240,30 @@ def head_pose(vertices: Tensor, face) -> Pose:
     return Pose(*(float(angle[0]) for angle in found.head_pose()))
 
 
+def device_of(name: str | torch.device | None) -> torch.device:
+    """The device of a name; None is a CUDA device if there is one, else the CPU.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # AssertionError: torch was built without CUDA
+        raise ValueError(
+            f"device {str(name)!r} cannot be used on this machine: take cpu, or leave it out"
+        ) from None
+    return device
+
+
 def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Module:
     """The network that reads this many photos, in eval mode on the device."""
     if isinstance(model, nn.Module):
         network = model.eval().to(device)
     else:
         name = ("prn", "twoview")[photos - 1] if model == "auto" else model
-        network = _rotation(str(device)) if name == "rotation" else weights.load(name, device)
+        network = _rotation(name, str(device)) if name in ROTATIONS else weights.load(name, device)
     if network.views != photos:
         needs = {1: "one photo", 2: "two photos, front and side"}[network.views]
         raise ValueError(
@@ -261,11 +278,11 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
 
 
 @cache
-def _rotation(device: str) -> nn.Module:
+def _rotation(name: str, device: str) -> nn.Module:
     """The pipeline that makes its second photo itself; its weights are those of three systems."""
     from facet.rotation import pipeline
 
-    return pipeline.load(device, face=_face_model(device))
+    return pipeline.load(device, face=_face_model(device), fit_by=ROTATIONS[name])
 
 
 @cache
@@ -281,28 +298,6 @@ def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
     matrices = [crop_matrix(view, size) for view in views]
     crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
     return ask_twice(network, torch.cat(crops, dim=1).to(device))[0], matrices[0][0].to(device)
-
-
-def _tightened(view: View, position_map: Tensor, crop: Tensor, face) -> View:
-    """The view with the box of the landmarks that were found in its first crop, if the two boxes agree."""
-    from facet.face_model import vertices_from_map
-
-    found = vertices_from_map(position_map[None], face.uv.to(position_map))[0][face.landmarks, :2].double()
-    back = invert(crop[None])[0]
-    return _moved(view, (found @ back[:, :2].T + back[:, 2]).cpu().numpy())
-
-
-def _moved(view: View, landmarks: np.ndarray) -> View:
-    """The view with the box of landmarks (68, 2) that were found in the photo, if the two boxes agree."""
-    upright = correction.from_landmarks(landmarks) if view.frame is not None else None
-    box = detect.box_of(landmarks) if upright is None else upright.box_in_photo()
-    overlap = detect.intersection_over_union(box, view.box_in_photo)
-    if overlap < AGREEMENT:
-        note = f"the landmarks found in {view.name} do not fit the detected face: the result may be wrong"
-        return replace(view, notes=tuple(dict.fromkeys((*view.notes, note))))
-    if upright is None:
-        return replace(view, box=box)
-    return replace(view, box=upright.box, frame=upright.frame)
 
 
 def _to_bytes(values: Tensor) -> np.ndarray:

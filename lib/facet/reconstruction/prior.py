@@ -1,25 +1,26 @@
 """The face model as a prior: of all faces that people make, the one that a noisy surface most probably shows.
 
-    p = T(S̄ + Σ c_k b_k) + noise,   c_k ~ N(0, λ_k),   noise of every c_k ~ N(0, σ²):
+    p = T(S̄ + Σ c_k b_k) + noise,   c_k ~ N(0, λ_k),   noise of every c_k ~ N(0, N σ²):
 
-    c_k = λ_k / (λ_k + σ²) · ⟨T⁻¹(p) − S̄, b_k⟩      (the posterior's mean; Blanz & Vetter 2003, section 4)
+    c_k = λ_k / (λ_k + N σ²) · ⟨T⁻¹(p) − S̄, b_k⟩      (the posterior's mean; Blanz & Vetter 2003, section 4)
 
 T is a similarity; S̄ is the mean over people and their expressions; b_k are orthonormal directions, with
-variances λ_k, in which the counted vertices of people differ who make faces (identity modes and sampled
-expressions, less what T can do). A network that is trained for long needs no prior; one that is trained for
-half an hour says little about the finer modes, and what it says there is mostly noise.
+variances λ_k, in which the N counted vertices of people differ who make faces (identity modes and sampled
+expressions, less what T can do). A network that is trained for long needs no prior; one that was trained for
+a short time says little about the finer modes, and what it says there is mostly noise.
 """
 
-import weakref
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from facet.geometry import similarity
+from facet.reconstruction.once import once_for
 
-# σ as the root mean square displacement of the counted vertices, mm; chosen on validation people
-# of the second generation: PRN and TwoView of 80,000 pictures are best from 0.25 to 0.5.
+# σ, mm: the root mean square displacement of the counted vertices by the noise of one direction b_k alone.
+# Chosen on validation people of the second generation: PRN and TwoView of 80,000 pictures are best from 0.25
+# to 0.5.
 NOISE = 0.35
 FACES = 4000  # sampled expressions
 ROUNDS = 3  # of fitting T and c in turn
@@ -70,15 +71,9 @@ class Prior:
         return self.mean + torch.tensordot(coefficients, self.basis, dims=1)
 
 
-_priors: dict[int, Prior] = {}
-
-
 def prior(face) -> Prior:
     """The prior of a face model, made once and forgotten with it."""
-    if id(face) not in _priors:
-        _priors[id(face)] = make(face)
-        weakref.finalize(face, _priors.pop, id(face), None)
-    return _priors[id(face)]
+    return once_for(face, "prior", lambda: make(face))
 
 
 @torch.no_grad()

@@ -31,8 +31,10 @@ class Reconstruction:
     Attributes:
         vertices: (V, 3) float32; z is measured from the face's farthest point.
         triangles: (F, 3) int64, outward in the right-handed model frame (and in saved files).
-        landmarks: (68, 3) float32, iBUG order.
-        pose: from the least-squares similarity of the mean face to the vertices (Umeyama).
+        landmarks: (68, 3) float32, iBUG order; of volumetric systems x and y are found in the photo, z is the
+            mean face's; None where no network found them.
+        pose: from the least-squares similarity of the mean face to the vertices (Umeyama); of volumetric
+            systems from that of its landmarks to those in the photo, None without them.
         image_size: (height, width) of the front photo.
         system: name of the network, for messages and tables.
         position_map: (3, S, S) float32 in pixels of the network's crop.
@@ -41,14 +43,15 @@ class Reconstruction:
         texture: (T, T, 3) uint8 RGB from the photo; unseen places are filled from the mirrored side.
         colors: (V, 3) uint8, the texture at the vertices.
         confidence: (V,) float32 in [0, 1], how well the photo shows each vertex: 1 seen, 0 hidden.
-        box: (4,) x0, y0, x1, y1 of the landmarks, that the crop was made from.
+        box: (4,) x0, y0, x1, y1 in the photo that the crop was made from: given, detected, or of landmarks
+            found before; what bounds it where the face was turned upright.
         notes: what the caller should know, in words.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
-    landmarks: np.ndarray
-    pose: Pose
+    landmarks: np.ndarray | None
+    pose: Pose | None
     image_size: tuple[int, int]
     system: str
     position_map: np.ndarray | None = None

@@ -1,15 +1,14 @@
 """A photo and the place of the face in it, by what the caller knows or by a detector, and its crop."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from facet.crop import crop_box_from_bounds
 from facet.images import ImageLike, load_image
 from facet.reconstruction import correction, detect
+from facet.reconstruction.crops import square
 
 TOLD = 20.0  # degrees of tilt from which a note says so
 
@@ -21,10 +20,11 @@ class View:
     name: str
     image: np.ndarray  # (H, W, 3) uint8
     box: np.ndarray  # (4,) x0, y0, x1, y1
-    given: bool  # the caller placed the box: it is not moved
+    given: bool  # the box is exact: it is not moved
     notes: tuple[str, ...] = ()
     landmarks: np.ndarray | None = None  # (68, 2) where they are known
     frame: np.ndarray | None = None  # (2, 3) from the photo to the upright picture that the box is in
+    asked: np.ndarray | None = None  # (4,) the caller's box, with which what is found in a frame has to agree
 
     @property
     def box_in_photo(self) -> np.ndarray:
@@ -38,6 +38,27 @@ class View:
         """A note, if the photo was turned so far that its owner may want to know."""
         tilt = 0.0 if self.frame is None else correction.Upright(self.frame, self.box).tilt
         return (f"the face in {self.name} is tilted by {tilt:.0f}°",) if abs(tilt) >= TOLD else ()
+
+    def fits(self, landmarks: np.ndarray) -> bool:
+        """Whether landmarks (68, 2) that were found in the photo can be of the face in the box."""
+        if self.frame is not None and self.asked is None:
+            return correction.Upright(self.frame, self.box).fits(landmarks)
+        return detect.agree(detect.box_of(landmarks), self.box if self.asked is None else self.asked)
+
+    def misfit(self, consequence: str) -> "View":
+        """The view with a note that the landmarks that were found are not of its face."""
+        note = f"the landmarks found in {self.name} do not fit the detected face: {consequence}"
+        return replace(self, notes=tuple(dict.fromkeys((*self.notes, note))))
+
+
+def moved(view: View, landmarks: np.ndarray) -> View:
+    """The view with the box of landmarks (68, 2) that were found in the photo, if they fit its face."""
+    if not view.fits(landmarks):
+        return view.misfit("the result may be wrong")
+    if view.frame is None:
+        return replace(view, box=detect.box_of(landmarks))
+    upright = correction.from_landmarks(landmarks)
+    return replace(view, box=upright.box, frame=upright.frame)
 
 
 def views_of(front, side, landmarks, box, correct=False) -> list[View]:
@@ -67,12 +88,15 @@ def _upright(name: str, image: np.ndarray, landmarks, box, correct) -> View:
     """A photo with its face turned upright: by landmarks, or by a detector and then an aligner."""
     if landmarks is not None:
         found = correction.from_landmarks(landmarks)
-    else:
-        found = correction.find(image, box=box, name=name)
-        if correct is not True:
-            found = correction.align(image, found, correct)
-    known = landmarks is not None or correct is not True
-    return View(name, image, found.box, known, frame=found.frame)
+        return View(name, image, found.box, True, frame=found.frame)
+    found, notes = correction.find(image, box=box, name=name)
+    view = View(name, image, found.box, False, notes, frame=found.frame, asked=box)
+    if correct is True:
+        return view
+    aligned = correction.align(image, found, correct)
+    if aligned is None:
+        return view.misfit("they were not used")
+    return replace(view, box=aligned.box, given=True, frame=aligned.frame)
 
 
 def _per_view(value, count: int, dimensions: int) -> list:
@@ -90,28 +114,35 @@ def _per_view(value, count: int, dimensions: int) -> list:
 
 def _given_box(landmarks, box, shape: tuple[int, ...], name: str) -> np.ndarray | None:
     """(4,) from the caller's landmarks or box, checked; None where neither is given."""
+    what = "box"
     if landmarks is not None:
         landmarks = np.asarray(landmarks, dtype=np.float64)
         if landmarks.ndim != 2 or landmarks.shape[0] != 68 or landmarks.shape[1] not in (2, 3):
             raise ValueError(f"landmarks of {name} must be (68, 2), got {landmarks.shape}")
-        box = detect.box_of(landmarks)
+        if box is not None:
+            raise ValueError(f"landmarks and a box are given for {name}: give one of them")
+        if wrong := int((~np.isfinite(landmarks[:, :2])).any(axis=1).sum()):
+            raise ValueError(f"landmarks of {name} must be finite numbers, {wrong} of the 68 are not")
+        box, what = detect.box_of(landmarks), "box of the landmarks"
     if box is None:
         return None
     box = np.asarray(box, dtype=np.float64)
     if box.shape != (4,) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(
-            f"the box of {name} must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box.tolist()}"
+            f"the {what} of {name} must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box.tolist()}"
         )
     height, width = shape[:2]
     if box[2] <= 0 or box[3] <= 0 or box[0] >= width - 1 or box[1] >= height - 1:
-        raise ValueError(f"the box {box.tolist()} lies outside of {name}, which is {width} × {height} pixels")
+        raise ValueError(
+            f"the {what} {box.tolist()} lies outside of {name}, which is {width} × {height} pixels"
+        )
     return box
 
 
 def crop_matrix(view: View, size: int) -> Tensor:
     """(1, 2, 3) float64 from the photo to the crop."""
     if view.frame is None:
-        return crop_box_from_bounds(torch.from_numpy(view.box)).matrix(size)
+        return square(view.box, size)[None]
     return correction.crop_matrix(correction.Upright(view.frame, view.box), size)
 
 

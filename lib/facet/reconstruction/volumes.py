@@ -1,18 +1,21 @@
 """From a photo to a face by a volumetric network: volume, closed mesh, largest body, the photo's colours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facet.crop import crop_box, crop_box_from_bounds, crop_image, invert, lift
+from facet.crop import crop_image, invert, lift
 from facet.geometry import euler_angles, transform_points
 from facet.heatmaps import guide, soft_argmax
+from facet.reconstruction import detect
 from facet.reconstruction import landmarks as finder
 from facet.reconstruction.bodies import components, largest_body, sizes
+from facet.reconstruction.crops import apply, square, to_photo
 from facet.reconstruction.isosurface import isosurface
 from facet.reconstruction.result import Pose, Reconstruction
+from facet.reconstruction.views import View, moved
 from facet.rendering.voxels import Lattice
 
 
@@ -74,8 +77,10 @@ def solid_of(
         smoothing: see `isosurface`.
 
     Raises:
-        ValueError: the volume is empty.
+        ValueError: the volume is empty, or `keep` is another word.
     """
+    if keep not in ("largest", "all"):
+        raise ValueError(f'keep must be "largest" or "all", got {keep!r}')
     values = volume.cpu().numpy() if isinstance(volume, Tensor) else volume
     vertices, triangles = isosurface(values, smoothing=smoothing)
     labels = components(triangles, len(vertices))
@@ -97,69 +102,89 @@ def photo_colors(image: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
 
 
-def reconstruct_volume(view, network: nn.Module, face, device: torch.device) -> Reconstruction:
+def reconstruct_volume(view: View, network: nn.Module, face, device: torch.device) -> Reconstruction:
     """A photo's face by a volumetric network; see `pipeline.reconstruct`.
 
-    The landmarks are those of the network itself (VRN-Multitask), else of the landmark network, else of PRN;
-    they guide VRN-Guided, and place the box again where the caller has not.
+    The landmarks are those of the network itself (VRN-Multitask), else the caller's, else of another network
+    (`landmarks.located`); they guide VRN-Guided, and place the box where the caller has not. Without any, VRN
+    keeps the detector's box, and the result has neither landmarks nor pose.
 
     Args:
-        view: `views.View`; face: the face model.
+        face: the face model.
 
     Raises:
-        ValueError: the volume is empty, or VRN-Guided has nobody to find landmarks.
+        ValueError: the volume is empty, or VRN-Guided is left with landmarks that do not fit the face.
+        FileNotFoundError: VRN-Guided, and no network that finds landmarks has weights on this machine.
     """
-    box, notes = view.box, list(view.notes)
-    points = _landmarks(view, device, notes) if network.name != "vrn-multitask" else None
-    for _ in range(1 if view.given or points is not None else 2):
-        square = crop_box_from_bounds(torch.from_numpy(np.asarray(box, dtype=np.float64)))
-        if points is not None and not view.given:
-            square = crop_box(torch.from_numpy(points))
-        matrix = square.matrix(network.image_size)[0]
-        back = invert(matrix[None])[0]
-        crop = crop_image(view.image, matrix, network.image_size).to(device)
-        inside = None
-        if points is not None:
-            inside = torch.from_numpy(points @ matrix[:, :2].numpy().T + matrix[:, 2].numpy())[None].float()
-        volumes, found = predict_volumes(network, crop, inside)
-        if found is not None:
-            marks = (found[0].double().cpu() @ back[:, :2].T + back[:, 2]).numpy()
-            box = np.concatenate((marks.min(axis=0), marks.max(axis=0)))
+    own, marks = network.name == "vrn-multitask", None
+    view = replace(view, landmarks=None) if own else _guided(view, network, face)
+    for _ in range(2 if own and not view.given else 1):
+        view = view if marks is None else moved(view, marks)
+        volume, marks, matrix = _ask(view, network, device)
     try:
-        solid = solid_of(volumes[0], lattice_of(network))
+        solid = solid_of(volume, lattice_of(network))
     except ValueError as error:
-        raise ValueError(f"{network.name} found no face in {view.name}: give a box around it") from error
-    to_photo = lift(back[None])[0].float()
+        box = ", ".join(f"{edge:.0f}" for edge in view.box)
+        raise ValueError(
+            f"{network.name} found no face in {view.name} around the box ({box}): give another"
+        ) from error
+    to_photo = lift(invert(matrix[None]))[0].float()
     vertices = transform_points(to_photo, torch.from_numpy(solid.vertices)).numpy()
-    rotation, depth = finder.place_mean_face(torch.from_numpy(marks), face.mean[face.landmarks].cpu())
-    depth = depth + _surface_offset(vertices, marks, depth.numpy())
-    if solid.bumps:
-        notes.append(f"{solid.bumps} bodies beside the face were removed")
+    landmarks, pose = (None, None) if marks is None else _placed(marks, vertices, face)
+    bumps = (f"{solid.bumps} bodies beside the face were removed",) if solid.bumps else ()
     return Reconstruction(
         vertices=vertices,
         triangles=solid.triangles,
-        landmarks=np.column_stack((marks, depth.numpy())).astype(np.float32),
-        pose=Pose(*(float(angle) for angle in euler_angles(rotation))),
+        landmarks=landmarks,
+        pose=pose,
         image_size=view.image.shape[:2],
         system=network.name,
         crop=matrix.numpy(),
         colors=photo_colors(view.image, vertices),
-        box=box,
-        notes=tuple(notes),
+        box=view.box,
+        notes=(*view.notes, *bumps),
     )
 
 
-def _landmarks(view, device: torch.device, notes: list[str]) -> np.ndarray:
-    """(68, 2) landmarks of the photo: the caller's, the landmark network's, or PRN's."""
-    if view.landmarks is not None:
-        return np.asarray(view.landmarks, dtype=np.float64)[:, :2]
-    network = finder.load_network(device)
-    if network is not None:
-        return finder.find_landmarks(view.image, view.box, network)
-    from facet.reconstruction.pipeline import landmarks_by_map
+def _guided(view: View, network: nn.Module, face) -> View:
+    """The view with landmarks that fit it, the caller's or found ones, and with their box; else as it is."""
+    if view.landmarks is None:
+        needed = network.name == "vrn-guided"
+        try:
+            view = finder.located(view, face)
+        except FileNotFoundError:
+            if needed:
+                raise
+            note = "no network on this machine finds landmarks: the result has neither landmarks nor pose"
+            return replace(view, notes=(*view.notes, note))
+        if view.landmarks is None:
+            if needed:
+                raise ValueError(
+                    f"the landmarks found in {view.name} do not fit the detected face, and {network.name} "
+                    "needs some: give landmarks or a box"
+                )
+            return view
+    marks = np.asarray(view.landmarks, dtype=np.float64)[:, :2]
+    return replace(view, landmarks=marks, box=view.box if view.given else detect.box_of(marks))
 
-    notes.append("landmarks by prn: the landmark network has no weights on this machine")
-    return landmarks_by_map(view, device)
+
+def _ask(view: View, network: nn.Module, device: torch.device) -> tuple[Tensor, np.ndarray | None, Tensor]:
+    """The volume (D, H, W) of the view's crop, (68, 2) landmarks in the photo, (2, 3) from it to the crop."""
+    matrix = square(view.box, network.image_size)
+    crop = crop_image(view.image, matrix, network.image_size).to(device)
+    inside = None
+    if view.landmarks is not None:
+        inside = torch.from_numpy(apply(matrix.numpy(), view.landmarks))[None].float()
+    volumes, found = predict_volumes(network, crop, inside)
+    return volumes[0], None if found is None else to_photo(matrix, found[0]), matrix
+
+
+def _placed(marks: np.ndarray, vertices: np.ndarray, face) -> tuple[np.ndarray, Pose]:
+    """Landmarks (68, 3) on vertices (V, 3) at places (68, 2) in the photo, by the mean face, and its pose."""
+    rotation, depth = finder.place_mean_face(torch.from_numpy(marks), face.mean[face.landmarks].cpu())
+    depth = depth.numpy() + _surface_offset(vertices, marks, depth.numpy())
+    pose = Pose(*(float(angle) for angle in euler_angles(rotation)))
+    return np.column_stack((marks, depth)).astype(np.float32), pose
 
 
 def _surface_offset(vertices: np.ndarray, marks: np.ndarray, depth: np.ndarray) -> float:

@@ -40,15 +40,17 @@ def find(system: str) -> Path:
         ValueError: an unknown system.
         FileNotFoundError: none is on this machine.
     """
-    from facet.networks import SYSTEMS
-
-    if not any(f"{system}-".startswith(f"{name}-") for name in SYSTEMS):
-        raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(SYSTEMS))}")
     for profile in preferred_profiles():
         if path := of_profile(system, profile):
             return path
-    name = max((name for name in SYSTEMS if f"{system}-".startswith(f"{name}-")), key=len)
-    command = f"facet train {name}" + (f" --variant {system[len(name) + 1 :]}" if system != name else "")
+    from facet.rotation.recipes import TRAININGS
+    from facet.training import recipes
+
+    known = {"-".join(filter(None, pair)): pair for pair in (*recipes.known(), *TRAININGS)}
+    if system not in known:
+        raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(known))}")
+    name, variant = known[system]
+    command = f"facet train {name}" + (f" --variant {variant}" if variant else "")
     raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `{command}`")
 
 

@@ -1,8 +1,8 @@
 """How the face in a photo is found before it is turned: fits by name.
 
 Each is a module: photos (B, 3, S, S) in [0, 1] → vertices (B, V, 3) of the face patch in their pixels, image
-frame. `prn` reads PRN's position map; a face model fitted to the photo (Coefficients) registers itself with
-`register` and is taken by the same name.
+frame. `prn` reads PRN's position map, `coefficients` is the face model's own face as Coefficients fits it to
+the photo; others are entered with `register`.
 """
 
 from collections.abc import Callable
@@ -10,18 +10,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from facet.coefficients.renderer import full_vertices
 from facet.networks import predict
 
 FITS: dict[str, Callable[..., nn.Module]] = {}
+NETWORKS: dict[str, str] = {}  # of each fit: the trained network that it is made with by name
 
 
-def register(name: str) -> Callable:
-    """Class decorator that enters a fit, made with (network, face model), into FITS."""
+def register(name: str, *, network: str = "prn-all-poses") -> Callable:
+    """Class decorator that enters a fit, made with (network, face model), into FITS and NETWORKS."""
 
     def enter(fit: type[nn.Module]) -> type[nn.Module]:
         if name in FITS:
             raise ValueError(f"two fits are called {name!r}")
-        FITS[name] = fit
+        FITS[name], NETWORKS[name] = fit, network
         return fit
 
     return enter
@@ -59,3 +61,22 @@ class PositionMapFit(nn.Module):
         from facet.face_model import vertices_from_map
 
         return vertices_from_map(predict(self.network, photos), self.uv)
+
+
+@register("coefficients", network="coefficients")
+class CoefficientFit(nn.Module):
+    """The face model's face of the coefficients that a network gives."""
+
+    def __init__(self, network: nn.Module, face):
+        from facet.reconstruction.by_coefficients import renderer_of
+
+        super().__init__()
+        if network.output != "coefficients":
+            raise ValueError(f"this fit needs a network from one photo to coefficients, not {network.name}")
+        self.network, self.face, self.renderer = network, face, renderer_of(face)
+
+    @torch.no_grad()
+    def forward(self, photos: Tensor) -> Tensor:
+        """(B, 3, S, S) → (B, V, 3), z from the patch's rim."""
+        found = self.network.layout.read(self.network(photos))
+        return full_vertices(self.face, self.renderer, found, photos.shape[-1])

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from facet.reconstruction import weights
-from facet.rotation.fits import fit
+from facet.rotation.fits import NETWORKS, fit
 from facet.rotation.head import Completion
 from facet.rotation.rotator import Rotator
 from facet.rotation.turn import ANGLE
 
-# What the pipeline is made of: the fit, the generator, what reads both photos.
+# What the pipeline is made of: the network of the fit `prn`, the generator, what reads both photos.
 PARTS = ("prn-all-poses", "rotation", "twoview-rotated")
 
 
@@ -40,7 +40,7 @@ def load(
 
     Args:
         face: the face model on the device; None loads it.
-        fit_by: name of the fit, see `fits`.
+        fit_by: name of the fit, see `fits`; it is made with its own network's weights.
         to: of `second_pose`.
 
     Raises:
@@ -48,21 +48,21 @@ def load(
     """
     from facet import face_model
 
-    parts = _parts()
-    prn, generator, reader = (weights.load(path, device) for path in parts)
+    parts = _parts((NETWORKS.get(fit_by, PARTS[0]), *PARTS[1:]))
+    fitter, generator, reader = (weights.load(path, device) for path in parts)
     face = face_model.load(device=device) if face is None else face
-    rotator = Rotator(fit(fit_by, prn, face), Completion(face), generator, to=to)
+    rotator = Rotator(fit(fit_by, fitter, face), Completion(face), generator, to=to)
     return Pipeline(rotator, reader).eval().to(device)
 
 
-def _parts() -> list[str]:
+def _parts(parts: tuple[str, ...]) -> list[str]:
     """The parts' files, all of one profile, the one that is preferred."""
     missing = {}
     for profile in weights.preferred_profiles():
-        found = {part: weights.of_profile(part, profile) for part in PARTS}
+        found = {part: weights.of_profile(part, profile) for part in parts}
         if all(found.values()):
-            return [str(found[part]) for part in PARTS]
-        missing[profile] = [part for part in PARTS if not found[part]]
+            return [str(found[part]) for part in parts]
+        missing[profile] = [part for part in parts if not found[part]]
     nearest = min(missing, key=lambda profile: len(missing[profile]))
     commands = {"prn-all-poses": "prn --variant all-poses", "twoview-rotated": "twoview --variant rotated"}
     make = ", ".join(f"`facet train {commands.get(part, part)}`" for part in missing[nearest])

@@ -1,21 +1,24 @@
 """Second photos for training: true ones, views by the rotator, and true ones that imitate its views.
 
-Every person of a two-view data set gives one photo, drawn once (the front one for half of the people, else
-one of the sides), and one second picture, that of the kind asked for. Views are made once and stored;
-augmentation comes after, as in the thesis. A view has a window's margin, so that it can be turned.
+A sample's photo is any of a person's three, drawn as `facet.synthetic.batches.Batches` draws those of
+"all-poses": with one seed, PRN's `all-poses`, `one-pass` and every kind of TwoView here see the same photos
+in the same order, moved alike. Beside it lies one second picture, that of the kind asked for. Views of all
+photos are made once and stored (by the rotator on one core about 20 minutes a kind for 5,000 people at 128
+pixels); augmentation comes after, as in the thesis. A view has a window's margin, so that it can be turned.
+
+The generator's lessons (`lessons`) take one photo a person, drawn once: `photo_views`, `true_views`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from facet.augment import Augmentation, augment
-from facet.face_model import UVSampler
+from facet.augment import augment
 from facet.rotation.rotator import Rotator
 from facet.rotation.store import Store, Stored
 from facet.rotation.turn import ANGLE, FULL, second_pose
-from facet.synthetic.batches import FRONT, LEFT, RIGHT
+from facet.synthetic.batches import FRONT, LEFT, RIGHT, Batches
 from facet.synthetic.dataset import Pictures
 from facet.synthetic.render import truth_maps
 
@@ -32,13 +35,13 @@ ANGLES = {"rotated": ANGLE, "rotated-side": FULL}
 
 
 def photo_views(people: Tensor) -> Tensor:
-    """(N,) which view of each person is the photo: a function of the person's row alone."""
+    """(N,) which view of each person is a lesson's photo, the front one for half: by the row alone."""
     draw = _draws(people, 1)
     return torch.where(draw < 0.5, FRONT, torch.where(draw < 0.75, LEFT, RIGHT))
 
 
 def true_views(people: Tensor) -> Tensor:
-    """(N,) which view of each person is the true second photo: a side for a front, the front for a side."""
+    """(N,) which view of each person answers that photo: a side for a front, the front for a side."""
     draw = _draws(people, 2)
     return torch.where(photo_views(people) == FRONT, torch.where(draw < 0.5, LEFT, RIGHT), FRONT)
 
@@ -56,74 +59,53 @@ def crops(pictures: Pictures, people: Tensor, views: Tensor) -> Tensor:
 
 
 def view_store(pictures: Pictures, rotator: Rotator, kind: str, about: dict[str, object]) -> Store:
-    """The rotator's views of a data set's photos, or the true second photos drawn as it draws its own.
+    """What the rotator makes of every photo of a data set: row 3·person + view.
 
     Args:
-        kind: "rotated" (by 30°), "rotated-side" (a full turn) or "imitated": the true second photo goes
-            through the rotator at its own yaw, which levels pitch and roll, crops, and paints the background.
+        kind: "rotated" (by 30°), "rotated-side" (a full turn), or "imitated": the photo goes through the
+            rotator at its own yaw, which levels pitch and roll, crops, and paints the background.
         about: plain values that decide what the rotator does: its weights.
     """
     if kind not in (*ANGLES, "imitated"):
         raise ValueError(f"views are {', '.join((*ANGLES, 'imitated'))}, not {kind!r}")
-    size, shift = pictures.description.window
+    (size, shift), each = pictures.description.window, pictures.per_person
 
-    def make(people: Tensor) -> Tensor:
-        shown = photo_views(people) if kind in ANGLES else true_views(people)
-        photos = crops(pictures, people, shown).to(rotator.device)
+    def make(rows: Tensor) -> Tensor:
+        photos = crops(pictures, rows // each, rows % each).to(rotator.device)
         heads = rotator.heads(photos)
         pose = second_pose(heads.pose(), to=ANGLES.get(kind, 0.0))
         return rotator.view(photos, heads, pose, size=size, shift=shift).image
 
-    about = {"kind": kind, "people": pictures.description.key, **about}
-    return Store(f"{kind}-{pictures.description.split}", about, len(pictures), make)
+    about = {"kind": kind, "people": pictures.description.key, "of": "every photo", **about}
+    return Store(f"{kind}-{pictures.description.split}", about, each * len(pictures), make)
 
 
 @dataclass
-class SecondBatches:
-    """Batches of (photo, second photo) and the photo's map, as `facet.synthetic.batches.Batches`.
+class SecondBatches(Batches):
+    """As `Batches` of kind "all-poses", with a second picture beside each photo; the map is the photo's.
 
     Attributes:
-        pictures: two-view data set; views: the opened `view_store` of each kind but "true".
-        kind: a key of KINDS; sampler: of the maps.
-        batch, augmentation, seed: as there.
+        second: a key of KINDS; views: the opened `view_store` of each of its kinds but "true".
     """
 
-    pictures: Pictures
-    sampler: UVSampler
-    kind: str
-    views: dict[str, Stored]
-    batch: int
-    augmentation: Augmentation
-    seed: int = 0
+    second: str = field(kw_only=True)
+    views: dict[str, Stored] = field(kw_only=True)
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 6, S, S) in [0, 1] and maps (B, 3, S, S) in pixels of step `step`."""
-        people, which = self.items(step)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        return self.make(people, which, generator)
-
-    def items(self, step: int) -> tuple[Tensor, Tensor]:
-        """(B,) people and (B,) which of the kinds: each epoch passes once over every person and kind."""
-        count = len(self.pictures) * len(KINDS[self.kind])
-        wanted = torch.arange(step * self.batch, (step + 1) * self.batch)
-        epochs = wanted // count
-        item = torch.cat(
-            [self._order(e, count)[wanted[epochs == e] % count] for e in epochs.unique().tolist()]
-        )
-        return item % len(self.pictures), item // len(self.pictures)
-
-    def make(self, people: Tensor, which: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The batch of given people; `which` counts through the kinds and round again."""
-        kinds = KINDS[self.kind]
-        first = photo_views(people)
-        context, second = self.pictures.stack(people, first), self.pictures.stack(people, true_views(people))
+    def make(self, people: Tensor, side: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images (B, 6, S, S) in [0, 1] and maps (B, 3, S, S) in pixels; a front photo's other is `side`."""
+        kinds = KINDS[self.second]
+        first = torch.randint(3, side.shape, generator=generator)
+        other = torch.where(first == FRONT, side, FRONT)
+        which = torch.zeros_like(side)
+        if len(kinds) > 1:
+            which = torch.randint(len(kinds), side.shape, generator=generator)
+        photos, second = self.pictures.stack(people, first), self.pictures.stack(people, other)
         for number, kind in enumerate(kinds):
-            chosen = (which % len(kinds) == number).nonzero()[:, 0]
+            chosen = (which == number).nonzero()[:, 0]
             if kind != "true" and len(chosen):
-                second[chosen] = self.views[kind].stack(people[chosen])
+                source = first if kind in ANGLES else other
+                rows = self.pictures.per_person * people + source
+                second[chosen] = self.views[kind].stack(rows[chosen])
         views = self.pictures.views.rows(self.pictures.view_rows(people, first))
-        target = truth_maps(self.sampler, self.pictures.subjects, views)
-        return augment(torch.cat([context, second], dim=1), target, generator, self.augmentation)
-
-    def _order(self, epoch: int, count: int) -> Tensor:
-        return torch.randperm(count, generator=torch.Generator().manual_seed(self.seed * 7919 + epoch))
+        target = truth_maps(self.sampler, self.pictures.subjects, views, self.relief(views))
+        return augment(torch.cat([photos, second], dim=1), target, generator, self.augmentation)

@@ -35,24 +35,28 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where its shards are; sets that differ in their number alone share them."""
+        """Where its shards are; sets that differ in their number alone share them, a short last one too."""
         text = json.dumps({**self.about, "version": VERSION, "shard": self.shard}, sort_keys=True)
         return paths.CACHE / "rotation" / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     def open(self, *, say: Callable[[str], None] | None = None) -> "Stored":
-        """The arrays; missing shards are made first."""
+        """The arrays; missing shards, and those that a smaller set has cut short, are made first."""
         files = [self.folder / f"{k:05d}.npy" for k in range(-(-self.count // self.shard))]
         for number, file in enumerate(files):
-            if not file.is_file():
+            needed = len(self._rows(number))
+            if not file.is_file() or len(np.load(file, mmap_mode="r")) < needed:
                 self._make_shard(number, file)
                 if say is not None:
                     say(f"{self.name}: {number + 1} of {len(files)} shards")
         return Stored([np.load(file, mmap_mode="r") for file in files], self.shard)
 
+    def _rows(self, number: int) -> Tensor:
+        return torch.arange(number * self.shard, min(self.count, (number + 1) * self.shard))
+
     def _make_shard(self, number: int, file: Path) -> None:
-        rows = torch.arange(number * self.shard, min(self.count, (number + 1) * self.shard))
         parts = [
-            (self.make(some).clamp(0, 1) * 255).round().to(torch.uint8) for some in rows.split(self.together)
+            (self.make(some).clamp(0, 1) * 255).round().to(torch.uint8)
+            for some in self._rows(number).split(self.together)
         ]
         with write_beside(file) as temporary:
             np.save(temporary, torch.cat(parts).cpu().numpy())

@@ -90,6 +90,19 @@ class Session:
         if self.say is not None:
             self.say(text)
 
+    def step(self, text: str) -> None:
+        """Tell a piece of work that is done, and stop there when the time is over: to hand on as a `say`.
+
+        Raises:
+            OutOfTime: the time is over.
+        """
+        self.tell(text)
+        self.check()
+
+    def shards(self, what: str) -> Callable[[int, int], None]:
+        """What a data set tells (`open_pictures`), handed on to `step`."""
+        return lambda done, shards: self.step(f"{what}: {done} of {shards} shards")
+
 
 @dataclass(frozen=True)
 class Study:

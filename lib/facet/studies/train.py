@@ -76,11 +76,7 @@ def rendered(description: Description, session: Session) -> Pictures:
     Raises:
         OutOfTime: the session's time was not enough; shards that are there stay.
     """
-
-    def progress(done: int, shards: int) -> None:
-        session.tell(f"{description.split} people: {done} of {shards} shards")
-        session.check()
-
+    progress = session.shards(f"{description.split} people")
     return open_pictures(description, workers=session.workers, progress=progress)
 
 

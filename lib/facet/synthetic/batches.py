@@ -83,10 +83,13 @@ class Batches:
         if self.kind == "pair":
             context = torch.cat([context, self.pictures.stack(people, side)], dim=1)
         views = self.pictures.views.rows(self.pictures.view_rows(people, first))
-        worn = self.pictures.subjects, self.pictures.outfit, views
-        relief = None if self.beards is None else self.beards.of_views(*worn)
-        told = context, self.pictures.subjects, views, relief, generator, self.augmentation
+        told = context, self.pictures.subjects, views, self.relief(views), generator, self.augmentation
         return map_truth(self.sampler, *told) if self.truth is None else self.truth(*told)
+
+    def relief(self, views) -> Tensor | None:
+        """The volume of the beards in some views, as `truth_maps` takes it; None for bare skin."""
+        worn = self.pictures.subjects, self.pictures.outfit, views
+        return None if self.beards is None else self.beards.of_views(*worn)
 
     @property
     def _count(self) -> int:

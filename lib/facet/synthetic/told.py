@@ -20,7 +20,7 @@ class ToldBatches(Batches):
     """As `Batches`, with the clean colours of the whole face over (u, v) beside the map.
 
     Attributes:
-        colour_sampler: of the maps at which colours are read, at their own size; image_size: of the crop.
+        colour_sampler: of the maps at which colours are read, at their own size.
     """
 
     colour_sampler: UVSampler = field(kw_only=True)
@@ -34,7 +34,7 @@ class ToldBatches(Batches):
         if self.kind == "pair":
             context = torch.cat([context, self.pictures.stack(people, side)], dim=1)
         views = self.pictures.views.rows(self.pictures.view_rows(people, first))
-        target = truth_maps(self.sampler, self.pictures.subjects, views)
+        target = truth_maps(self.sampler, self.pictures.subjects, views, self.relief(views))
         colours, seen = self.colours(people)
         size = target.shape[-1]
         images, geometry = augment_geometry(context, generator, self.augmentation, image_size=size)
@@ -49,7 +49,7 @@ class ToldBatches(Batches):
         for view in range(self.pictures.per_person):
             rows = torch.full_like(people, view)
             views = self.pictures.views.rows(self.pictures.view_rows(people, rows))
-            places = truth_maps(self.colour_sampler, self.pictures.subjects, views)
+            places = truth_maps(self.colour_sampler, self.pictures.subjects, views, self.relief(views))
             photos = self.pictures.stack(people, rows).float() / 255
             grid = 2 * (places[:, :2].permute(0, 2, 3, 1) + shift + 0.5) / photos.shape[-1] - 1
             colour = F.grid_sample(photos, grid, padding_mode="border", align_corners=False)

@@ -6,22 +6,33 @@
 
 The first two share network, people, augmentation, budget and every other term: what labels add is all that
 differs.
+
+A full ResNet (width 1) begins from ImageNet's weights where torchvision's file of its backbone lies in
+`data/raw`, such as `resnet50-0676ba61.pth`; which file that was stands in the configuration.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
+from torch import nn
+
+from facet import paths
 from facet.augment import Augmentation
 from facet.coefficients.albums import Album, AlbumBatches
-from facet.coefficients.batches import MAP, NOISE, CoefficientBatches, CoefficientValidation, FromMaps
+from facet.coefficients.batches import MAP, NOISE, CoefficientTruth, CoefficientValidation
 from facet.coefficients.losses import CoefficientLoss, MapPoints, Weights
-from facet.coefficients.person import GAMMA, SIGMA, Person
+from facet.coefficients.renderer import GAMMA, SIGMA, FaceRenderer
 from facet.face_model import compact, load, sampler
 from facet.face_model import files as face_files
 from facet.files import sha256
+from facet.networks.coefficients import load_imagenet
 from facet.networks.layout import Layout
 from facet.profiles import Profile
-from facet.synthetic.batches import VALIDATION
+from facet.synthetic.batches import VALIDATION, Batches
 from facet.synthetic.stream import Stream
+from facet.training.history import History
+from facet.training.loop import fit
 from facet.training.obtain import Recipe, Task
 from facet.training.settings import Settings
 
@@ -32,6 +43,7 @@ HELD_OUT = 10  # every so many photographs of an album, one is for validation
 LABELS = 10.0  # weight of the term `vertices` where labels are used
 GENERATION = 2  # of the synthetic people, where the profile does not say `coefficients_generation`
 DROPOUT = 0.1
+PIXELS = "centres"  # how the explained photo lies on its crop, see `FaceRenderer.picture`
 
 
 def recipe(
@@ -66,7 +78,8 @@ def recipe(
                 **asdict(weights(variant)), "squared": False, "over": "face", "attention": True,
                 "sigma": SIGMA, "gamma": GAMMA,
             },
-            "photo_size": _photo_size(profile), "vertices": compact.VERTICES,
+            "photo_size": _photo_size(profile), "pixels": PIXELS, "vertices": compact.VERTICES,
+            **({"imagenet": sha256(start)} if (start := imagenet(profile)) else {}),
         },
         note="" if variant == PHOTOS else note,
     )  # fmt: skip
@@ -97,6 +110,15 @@ def _album(profile: Profile) -> dict[str, object]:
     return {"album": sha256(path), "photographs": len(album)}
 
 
+def imagenet(profile: Profile) -> Path | None:
+    """torchvision's weights of the profile's backbone: the first such file in `data/raw`, or none.
+
+    They are of width 1: a narrower network has none.
+    """
+    found = sorted(paths.RAW.glob(f"{_backbone(profile)}-*.pth")) if profile.width == 1 else []
+    return found[0] if found else None
+
+
 def weights(variant: str) -> Weights:
     """Of the loss's terms."""
     return replace(Weights(), vertices=LABELS if variant == "supervised" else 0.0)
@@ -109,69 +131,57 @@ def task(made: Recipe, profile: Profile, pictures) -> Task:
         pictures: split → opened data set of synthetic people.
     """
     model = load()
-    person, labels = Person.open(model), made.variant == "supervised"
-    loss = loss_of(made, person, MapPoints.open(sampler(model, MAP), model.uv_weight(MAP)))
+    renderer, labels = FaceRenderer.open(model), made.variant == "supervised"
+    loss = loss_of(made, renderer, MapPoints.open(sampler(model, MAP), model.uv_weight(MAP)))
     settings, size = made.settings, made.data["photo_size"]
+    begun = _begun_from(imagenet(profile)) if "imagenet" in made.data else fit
     if made.variant == PHOTOS:
-        return _album_task(Album.load(profile.options["album"]), profile, settings, size, loss)
-    about = {"size": size, "labels": labels}
+        return _album_task(Album.load(profile.options["album"]), profile, settings, size, loss, begun)
+
+    def truth(there):
+        return CoefficientTruth.open(there, made.image_size, size, labels=labels)
+
+    exact, shown = truth(model), _augmentation(profile)
     if profile.rendered == "streamed":
-        stream = Stream.open(
-            "front", settings.batch, profile.image_size, _augmentation(profile),
-            generation=_generation(profile), seed=settings.seed, device=settings.device,
+        batches = Stream.open(
+            "front", settings.batch, profile.image_size, shown,
+            generation=_generation(profile), seed=settings.seed, device=settings.device, truth=truth,
         )  # fmt: skip
-        batches = FromMaps(stream, model.uv[model.landmarks], seed=settings.seed, **about)
     else:
-        batches = _batches(
-            pictures("train"), model, _augmentation(profile), settings.batch, settings.seed, **about
-        )
-    held_out = _batches(pictures("validation"), model, VALIDATION, settings.batch, 1, **about)
-    return Task(batches, CoefficientValidation(held_out, loss), loss)
+        batches = Batches(pictures("train"), None, "front", settings.batch, shown, settings.seed, truth=exact)
+    held_out = Batches(pictures("validation"), None, "front", settings.batch, VALIDATION, 1, truth=exact)
+    return Task(batches, CoefficientValidation(held_out, loss), loss, begun)
 
 
-def _album_task(album: Album, profile: Profile, settings: Settings, size: int, loss) -> Task:
+def _begun_from(path: Path) -> Callable[..., History]:
+    """`fit` from ImageNet's weights; where there is a checkpoint, that goes on."""
+
+    def begun(network: nn.Module, *told, **options) -> History:
+        load_imagenet(network, path)
+        return fit(network, *told, **options)
+
+    return begun
+
+
+def _album_task(album: Album, profile: Profile, settings: Settings, size: int, loss, begun) -> Task:
     held_out = album.rows(slice(None, None, HELD_OUT))
     kept = [k for k in range(len(album)) if k % HELD_OUT] or [0]
     train = Album(album.images[kept], album.landmarks[kept], tuple(album.names[k] for k in kept), album.size)
-    batches = AlbumBatches(train, settings.batch, _augmentation(profile), settings.seed, size)
-    validation = AlbumBatches(held_out, settings.batch, VALIDATION, 1, size)
-    return Task(batches, CoefficientValidation(validation, loss), loss)
+    batches = AlbumBatches(
+        train, None, "front", settings.batch, _augmentation(profile), settings.seed, photo_size=size
+    )
+    validation = AlbumBatches(held_out, None, "front", settings.batch, VALIDATION, 1, photo_size=size)
+    return Task(batches, CoefficientValidation(validation, loss), loss, begun)
 
 
-def loss_of(made: Recipe, person: Person, labels: MapPoints | None = None) -> CoefficientLoss:
+def loss_of(made: Recipe, renderer: FaceRenderer, labels: MapPoints | None = None) -> CoefficientLoss:
     """The loss that a recipe names."""
     options = {name: made.options[name] for name in ("identity", "expression", "texture")}
     terms = {k: v for k, v in made.data["loss"].items() if k in Weights.__dataclass_fields__}
     rest = {k: v for k, v in made.data["loss"].items() if k not in terms}
     return CoefficientLoss(
-        person, Layout(**options), made.image_size, Weights(**terms), labels=labels, **rest
+        renderer, Layout(**options), made.image_size, Weights(**terms), labels=labels, **rest
     )
-
-
-def _batches(pictures, model, augmentation, batch: int, seed: int, **about) -> CoefficientBatches:
-    face = LandmarkPlaces.open(model)
-    maps = sampler(model, MAP, modes=model.detail_modes) if about["labels"] else None
-    return CoefficientBatches(pictures, maps, "front", batch, augmentation, seed, place=face, **about)
-
-
-class LandmarkPlaces:
-    """The 68 landmarks of people in millimetres, with every mode of the face model."""
-
-    def __init__(self, mean, identity, expression):
-        self.mean, self.identity, self.expression = mean, identity, expression
-
-    @classmethod
-    def open(cls, model) -> "LandmarkPlaces":
-        import torch
-
-        shapes = torch.cat((model.coarse_mean[None], model.identity, model.expression))
-        fine = [model._limit(model.face_matrix, some)[:, model.landmarks] for some in shapes.split(16)]
-        mean, identity, expression = torch.cat(fine).split((1, len(model.identity), len(model.expression)))
-        return cls(mean[0], identity, expression)
-
-    def __call__(self, alpha_id, alpha_exp):
-        """(B, 68, 3) of coefficients (B, K) and (B, 52)."""
-        return compact.blended(self.mean, (alpha_id, self.identity), (alpha_exp, self.expression))
 
 
 def _backbone(profile: Profile) -> str:

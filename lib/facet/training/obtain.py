@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from facet.networks.registry import build
 from facet.paths import CACHE, WEIGHTS
+from facet.training.checkpoint import FILE
 from facet.training.history import History
 from facet.training.loop import fit
 from facet.training.settings import Settings
@@ -109,6 +110,7 @@ def obtain(
     Raises:
         ValueError: `train` is no known word, a weights file is broken, or `train` is "never" and no weights
             fit; the message says what differs.
+        FileNotFoundError: the training goes on from another one, and has neither begun nor its weights.
     """
     if train not in TRAIN:
         raise ValueError(f"train must be one of {', '.join(TRAIN)}, got {train!r}")
@@ -130,12 +132,11 @@ def obtain(
             return network.eval(), History(metadata["history"], finished=True)
     if train == "never":
         raise ValueError(f"no weights for {recipe.name}, and train is never: " + "; ".join(refused))
-    what = task()
-    if "start" in recipe.data:
-        from facet.training.starts import begin
+    if "start" in recipe.data and not begun(recipe, cache):
+        from facet.training.starts import first_weights, take_over, trained_network
 
-        begin(network, recipe.data["start"], (released.parent, made.parent))
-    return network, _train(network, recipe, what, made, minutes=minutes, progress=progress)
+        take_over(network, trained_network(first_weights(recipe, (released.parent, made.parent))))
+    return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)
 
 
 def _misfit(path: Path, recipe: Recipe) -> str:
@@ -149,6 +150,11 @@ def _misfit(path: Path, recipe: Recipe) -> str:
 def training_folder(recipe: Recipe, cache: Path = CACHE) -> Path:
     """Where the checkpoint of a recipe's training is kept while it has not finished."""
     return Path(cache) / "training" / f"{recipe.name}-{configuration_hash(recipe.configuration())}"
+
+
+def begun(recipe: Recipe, cache: Path = CACHE) -> bool:
+    """Whether a recipe's training has a checkpoint to go on from."""
+    return (training_folder(recipe, cache) / FILE).is_file()
 
 
 def _train(network: nn.Module, recipe: Recipe, task: Task, path: Path, *, minutes, progress) -> History:

@@ -1,7 +1,8 @@
 """From a profile to a training: which data, which augmentation, which budget each system gets.
 
 Networks that stand in one table get the same people, pictures, augmentation and number of samples; they
-differ in which of the pictures they are shown.
+differ in which of the pictures they are shown. Those that go on from a trained network (`starts`) see more of
+them: Residual stands beside PRN "longer", which has seen as many.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from facet.synthetic.stream import Stream
 from facet.training import coefficient_recipes
 from facet.training.geometry_losses import position_losses
 from facet.training.history import History
-from facet.training.obtain import Recipe, Task, obtain
+from facet.training.obtain import Recipe, Task, begun, obtain
 from facet.training.release import weights_state
 from facet.training.settings import Settings
 from facet.training.starts import STARTED, started
@@ -153,22 +154,40 @@ def trained(
 ) -> tuple[nn.Module, History]:
     """A trained system in eval mode and its history: released weights that fit, or training (`obtain`)."""
     made = recipe(system, profile, variant=variant, seed=seed, device=device)
-
-    def prepare() -> Task:
-        if start := STARTED.get((system, variant)):
-            trained(
-                start.origin[0], profile, variant=start.origin[1], seed=seed, device=device,
-                workers=workers, progress=progress, say=say,
-            )  # fmt: skip
-        return task(made, profile, workers=workers, say=say)
-
+    if (start := STARTED.get((system, variant))) and _trains(made, train):
+        trained(
+            start.origin[0], profile, variant=start.origin[1], seed=seed, device=device,
+            workers=workers, progress=progress, say=say,
+        )  # fmt: skip
     return obtain(
         made,
-        prepare,
+        lambda: task(made, profile, workers=workers, say=say),
         train=train,
         minutes=minutes,
         progress=progress,
     )
+
+
+def _trains(made: Recipe, train: str) -> bool:
+    """Whether `obtain` will begin a recipe's training."""
+    missing = train == "auto" and weights_state(made).state not in ("trained", "released")
+    return (train == "always" or missing) and not begun(made)
+
+
+def samples_before(system: str, profile: Profile, *, variant: str = "", seed: int | None = None) -> int:
+    """Training pictures that a system's first weights have seen, which its own history does not count.
+
+    Of a training that goes on from another: what that one's weights say, else its budget. Of others 0.
+    """
+    if (system, variant) not in STARTED:
+        return 0
+    name, kind = STARTED[system, variant].origin
+    origin = recipe(name, profile, variant=kind, seed=seed)
+    found = weights_state(origin)
+    own = origin.settings.steps * origin.settings.batch
+    if found.state in ("trained", "released"):
+        own = found.metadata["samples"]
+    return own + samples_before(name, profile, variant=kind, seed=seed)
 
 
 def ready(
@@ -181,9 +200,9 @@ def ready(
 ) -> tuple[list[tuple[str, str]], str]:
     """Of some (system, variant) those that a comparison can show now, and a sentence on the others.
 
-    With train = "auto" a comparison does not start trainings of half an hour: systems without weights are
-    left out and named. Budgets of a minute (`profile.steps` under 100) are trained, unless train = "never".
-    `find` makes the recipe of a system, as :func:`recipe` does.
+    With train = "auto" a comparison does not start trainings of half an hour to two hours: systems without
+    weights are left out and named. Budgets of a minute (`profile.steps` under 100) are trained, unless
+    train = "never". `find` makes the recipe of a system, as :func:`recipe` does.
     """
     if train == "always" or (train == "auto" and profile.steps < 100):
         return list(systems), ""

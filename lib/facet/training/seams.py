@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BAND = 1 / 16  # width of a seam's band, share of the map's side
-FACE = 3.0  # weight of the plain face
+LANDMARK, FACE = 16.0, 3.0  # weight of the landmarks and of the plain face
 
 
 def rings(inside: Tensor, reach: int) -> Tensor:
@@ -42,8 +42,14 @@ def neck(model, size: int) -> Tensor:
 
 
 def hard(model, size: int) -> Tensor:
-    """The papers' 16 : 4 : 3 : 0."""
+    """PRN's and TwoView's 16 : 4 : 3 : 0."""
     return model.uv_weight(size)
+
+
+def residual(model, size: int) -> Tensor:
+    """Residual's 1 : 0.4 : 0.3 : 0: eyes, nose, mouth and face count more beside the landmarks than above."""
+    weight = hard(model, size)
+    return torch.where(weight == LANDMARK, 1.0, weight / 10)
 
 
 def raised(model, size: int) -> Tensor:
@@ -77,6 +83,7 @@ def none(model, size: int) -> Tensor:
 
 MASKS: dict[str, Callable[[object, int], Tensor]] = {
     "16:4:3:0": hard,
+    "1:0.4:0.3:0": residual,
     "none": none,
     "raised": raised,
     "lowered": lowered,

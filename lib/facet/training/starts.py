@@ -1,8 +1,14 @@
 """Trainings that begin where another one ended.
 
 The thesis of Residual (4.2, 4.5) takes a trained PRN for its first stage, trains the second with the first
-one frozen, and then both. The further samples are a budget of their own: who compares such a network with
-PRN compares it with a PRN that has gone on for as many samples ("longer").
+one frozen, and then both. The further samples are a budget of their own, on top of PRN's: who compares such a
+network with PRN compares it with a PRN that has gone on for as many samples ("longer"). Its history begins
+at 0; `recipes.samples_before` tells what came before.
+
+All else is this project's, as for the PRN that it is compared with, and not the thesis': the profile's batch
+(there 4), rate and augmentation (there the preset "residual" of `facet.augment`), and the mask 16 : 4 : 3 : 0
+(there 1 : 0.4 : 0.3 : 0, in which eyes, nose, mouth and face count more beside the landmarks). The studies of
+`facet.studies.residual` take the thesis' mask, and one of them its augmentation.
 """
 
 from collections.abc import Iterable
@@ -65,25 +71,35 @@ def started(recipe: Recipe, origin: Recipe, start: Start, profile) -> Recipe:
     return replace(recipe, settings=settings, options={**recipe.options, **options}, data=data)
 
 
-def begin(network: nn.Module, start: dict[str, str], folders: Iterable[Path]) -> None:
-    """Give an untrained network the weights that its recipe's `data["start"]` names.
+def first_weights(recipe: Recipe, folders: Iterable[Path]) -> Path:
+    """The weights' file that a recipe's training goes on from: `data["start"]` has its name and hash.
 
     Args:
-        network: of the same kind, or with a method `start_from`.
-        start: name of the weights' file, and the hash of the configuration it must have.
         folders: where such files are.
 
     Raises:
-        FileNotFoundError: no folder has that file, or only of another configuration.
+        FileNotFoundError: no folder has that file, or only one of another configuration.
     """
+    start, others = recipe.data["start"], []
     for path in (Path(folder) / f"{start['name']}.safetensors" for folder in folders):
-        if path.is_file() and read_metadata(path).get("configuration_hash") == start["hash"]:
-            take_over(network, trained_network(path))
-            return
+        if path.is_file():
+            if read_metadata(path).get("configuration_hash") == start["hash"]:
+                return path
+            others.append(path)
+    reason = "whose weights are not on this machine"
+    if others:
+        reason = f"but {' and '.join(map(str, others))} was trained with another configuration"
     raise FileNotFoundError(
-        f"this training goes on from {start['name']}, whose weights are not on this machine: "
-        f"train {start['name'].split('-')[0]} in the same profile first (`facet train`)"
+        f"{recipe.name} goes on from {start['name']}, {reason}: `{_command(recipe)}` makes it"
     )
+
+
+def _command(recipe: Recipe) -> str:
+    """What trains the network that a recipe goes on from."""
+    system, variant = STARTED[recipe.system, recipe.variant].origin
+    words = ["facet train", system, f"--variant {variant}" if variant else "", f"--profile {recipe.profile}"]
+    seed = recipe.settings.seed
+    return " ".join(filter(None, [*words, f"--seed {seed}" if seed else ""]))
 
 
 def trained_network(path: Path) -> nn.Module:

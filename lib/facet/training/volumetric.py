@@ -33,7 +33,8 @@ SYSTEMS = recipes.HOURGLASSES
 # Where the rate falls to a tenth, share of the budget; the paper says after 40 epochs and not of how many.
 DROP = 2 / 3
 # Learnt heat-maps have σ = 1 on their own grid, a quarter of the photo: "about 3 pixels" of the photo, as the
-# paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3.
+# paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3:
+# 0.67 and 2 pixels of 128 (`guide_sigma` tells other sizes).
 WIDE = 3.0
 TRIAL = 150  # steps of a network that is shown before it has weights
 LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
@@ -104,6 +105,9 @@ def shown(
     """Networks to look at, their histories, and a sentence on those that have no weights yet.
 
     Such a network is trained for TRIAL steps, under another profile's name, so that everything can be shown.
+
+    Raises:
+        ValueError: one has no weights and `train` is "never".
     """
     found, _ = recipes.ready([(system, "") for system in systems], profile, train=train, seed=seed)
     trial = profile.with_(
@@ -113,7 +117,7 @@ def shown(
     )
     networks, histories, missing = {}, {}, []
     for system in systems:
-        ready = (system, "") in found
+        ready = (system, "") in found or train == "never"
         if not ready:
             missing.append(system)
         about = {"seed": seed, "device": device, "train": train if ready else "auto"}
