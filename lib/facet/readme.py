@@ -110,7 +110,7 @@ def results(profile: str) -> str:
         raise FileNotFoundError(f"{path} is missing: make report PROFILE={profile} ONLY=30")
     intervals = pd.read_csv(path, keep_default_na=False)
     intervals = intervals[~intervals["variant"].str.contains("smoothed")]  # between the bare and the prior's
-    parts = [_conditions(profile)]
+    parts = [_conditions(profile) + _longer(intervals)]
     for test_set, rows in intervals.groupby("test_set", sort=False):
         people = rows["identities"].max()
         parts.append(f"**`{test_set}`**, {people} people:")
@@ -141,6 +141,18 @@ def _conditions(profile: str) -> str:
         "intervals by bootstrap over people, all of them held out; n counts samples. *Shape* is after the "
         "best similarity, *as placed* without any alignment; the normaliser stands in brackets."
     )
+
+
+def _longer(intervals) -> str:
+    """A sentence on the rows that went on from another network."""
+    from facet.training.starts import STARTED
+
+    rows = set(zip(intervals["model"], intervals["variant"], strict=True))
+    names = [" ".join(filter(None, pair)) for pair in STARTED if pair in rows]
+    if not names:
+        return ""
+    share = max(STARTED[pair].share for pair in STARTED if pair in rows)
+    return f" {' and '.join(f'`{name}`' for name in names)} went on from `prn` with {100 * share:.0f} % more."
 
 
 def _cached(profile) -> str:
