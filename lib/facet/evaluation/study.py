@@ -138,7 +138,8 @@ def score(
         test_set: PAIRS or FLORENCE.
         people: how many; pictures that are not in the cache are rendered first.
         image_size: of the networks.
-        icp_people: for so many of them the ICP error too.
+        icp_people: for so many of them the ICP error too, but for readings that are between the bare map and
+            the one with the prior (`smoothed`): it takes a second a sample.
         workers: processes on a CPU; another device is used from this one alone.
         device: of the networks.
 
@@ -231,8 +232,9 @@ class _Worker:
             samples[other] = self.test_set.person(other)
         frames = []
         for system in self.systems:
+            by_icp = 0 if system.smooth and not system.noise else self.icp_people
             for icp in (True, False):
-                chosen = [number for number in people if (number < self.icp_people) == icp]
+                chosen = [number for number in people if (number < by_icp) == icp]
                 if chosen:
                     frames.append(self._score(system, samples, chosen, icp=icp))
         return pd.concat(frames, ignore_index=True)
