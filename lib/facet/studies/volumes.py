@@ -1,12 +1,11 @@
 """Volumetric networks at 64 pixels and 32³ voxels: bumps and their remedy in the targets, how to guide.
 
-Every cell sees the same pictures (1,500 people of the second generation, from all sides) for the same number
-of steps. The review suspects that bumps come from hidden surfaces in the targets and proposes to mend it there:
-in "filled" targets every column of the volume is solid from what the camera sees to the last surface.
-VRN-Guided is
-trained with heat-maps of both widths that its paper names, and asked with true landmarks and with bad ones.
-The paper's σ are 1 and 3 pixels at 192, in proportion 1/3 and 1 here. The narrow one would fall between the
-pixels, so both are twice as wide: 2/3 and 2 pixels of 64 (`networks.vrn.guide_sigma`).
+Every cell sees the same pictures (1,500 people of the second generation, from all sides) for as many steps.
+The review suspects that bumps come from hidden surfaces in the targets and proposes to mend it there: in
+"filled" targets every column of the volume is solid from what the camera sees to the last surface. VRN-Guided
+is trained with heat-maps of both widths that its paper names, and asked with true landmarks and with bad
+ones. The paper's σ are 1 and 3 pixels at 192, in proportion 1/3 and 1 here. The narrow one would fall between
+the pixels, so both are twice as wide: 2/3 and 2 pixels of 64 (`networks.vrn.guide_sigma`).
 """
 
 from collections.abc import Mapping
