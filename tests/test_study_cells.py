@@ -169,7 +169,7 @@ def test_a_cell_of_the_volumes_study_is_trained_and_scored(home, tmp_path, monke
     assert emptied == [27, 27]  # by true landmarks, and by bad ones
     found = table(tiny, reports=where["reports"])
     assert (found["samples"] == 16).all()
-    guides = ["synthetic-v1-florence, true landmarks", "synthetic-v1-florence, landmarks 3 % off"]
+    guides = ["synthetic-v2-florence, true landmarks", "synthetic-v2-florence, landmarks 3 % off"]
     assert found["test_set"].drop_duplicates().tolist() == guides
     rows = found[found["test_set"] == guides[0]].set_index(["metric", "normaliser"])
     assert rows.loc[("correspondence", "mm"), "n"] == 26
