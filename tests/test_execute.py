@@ -114,3 +114,25 @@ def test_report_runs_what_changed_and_names_what_failed(tmp_path):
     third = report()
     assert "1 of 2 notebooks" in third.stdout
     assert (results / "tables" / "numbers.csv").read_text() == "a\n1\n"
+
+
+def test_refresh_stores_a_notebook_with_its_results_or_leaves_both(tmp_path):
+    shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
+    start = 'import facet\nrun = facet.report.start("10_good", profile=profile, seed=seed)'
+    table = 'import pandas as pd\nrun.table(pd.DataFrame({"a": [%d]}), "%s")'
+
+    def refresh(*sources):
+        notebook = write_notebook(tmp_path / "notebooks", "10_good", start, *sources)
+        before = notebook.read_bytes()
+        script = (
+            "import os, sys; os.environ.update(FACET_HOME=sys.argv[1]); os.environ.pop('FACET_STAGE', None);"
+            "from facet.execute import main; sys.exit(main(['refresh', '--profile', 'smoke']))"
+        )
+        done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+        tables = (tmp_path / "reports" / "smoke" / "tables").glob("*.csv")
+        return done.returncode, notebook.read_bytes() != before, {p.stem: p.read_text() for p in tables}
+
+    assert refresh(table % (1, "old"), table % (2, "same")) == (0, True, {"old": "a\n1\n", "same": "a\n2\n"})
+    kept = {"same": "a\n3\n", "new": "a\n4\n"}
+    assert refresh(table % (3, "same"), table % (4, "new")) == (0, True, kept)
+    assert refresh(table % (5, "same"), "1 / 0") == (1, False, kept)

@@ -107,29 +107,41 @@ def run(job: Job) -> list[str]:
     Raises:
         NotebookError: a cell failed; what the report held before is untouched.
     """
-    import shutil
-
-    from facet import report
-
-    shutil.rmtree(job.stage, ignore_errors=True)
-    job.stage.mkdir(parents=True)
     job.failure.unlink(missing_ok=True)
-    environment = kernel_environment(job.profile, FACET_STAGE=str(job.stage))
     try:
-        seconds = execute(job.notebook, job.executed, parameters=job.injected, environment=environment)
+        seconds, names = _staged(job, job.executed, job.injected)
     except NotebookError as error:
         write_json(job.failure, {"job": job.name, "message": str(error), "copy": str(job.executed)})
         raise
     finally:
         if job.executed.is_file():
             to_page(job.executed)
-    names = report.publish(job.stage, job.profile, job.name, {"total_seconds": round(seconds, 1)})
     home = REPORTS / job.profile
     write_json(job.stamp, {"results": {n: sha256(home / n) for n in names}, "seconds": round(seconds, 1)})
     for old in job.stamp.parent.glob(f"{job.name}-{'[0-9a-f]' * 16}.json"):
         if old != job.stamp:
             old.unlink()
     return names
+
+
+def _staged(job: Job, copy: Path, parameters: dict) -> tuple[float, list[str]]:
+    """Execute a job's notebook; its results wait in a stage and are moved into the report together.
+
+    Returns:
+        Seconds, and the names of the results, relative to `reports/<profile>`.
+
+    Raises:
+        NotebookError: a cell failed; what the report held before is untouched.
+    """
+    import shutil
+
+    from facet import report
+
+    shutil.rmtree(job.stage, ignore_errors=True)
+    job.stage.mkdir(parents=True)
+    environment = kernel_environment(job.profile, FACET_STAGE=str(job.stage))
+    seconds = execute(job.notebook, copy, parameters=parameters, environment=environment)
+    return seconds, report.publish(job.stage, job.profile, job.name, {"total_seconds": round(seconds, 1)})
 
 
 def to_page(executed: Path) -> None:
@@ -145,16 +157,16 @@ def refresh(only: str | Iterable[str] = (), *, profile: str = "small") -> None:
     """Execute notebooks in place and store them clean, as they are committed.
 
     Raises:
-        NotebookError: a cell failed; that notebook is left as it was, the others are done first.
+        NotebookError: a cell failed; that notebook and its results are left as they were, the others are
+            done first.
     """
     from facet.notebooks import clean
 
     failures = []
     for job in jobs.find(profile, only=only):
         copy = RUNS / "refresh" / job.notebook.name
-        environment = kernel_environment(profile)
         try:
-            seconds = execute(job.notebook, copy, parameters={}, environment=environment)
+            seconds, _ = _staged(job, copy, {})
         except NotebookError as error:
             failures.append(f"{error} (see {copy})")
             print(failures[-1], flush=True)
