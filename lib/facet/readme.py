@@ -136,8 +136,8 @@ def _conditions(profile: str) -> str:
     device = entry.get("parameters", {}).get("device", "cpu")
     seed = entry.get("parameters", {}).get("seed", p.seed)
     return (
-        f"Profile `{profile}`: {p.image_size} pixels, width {p.width:g}, {p.samples:,} training samples for "
-        f"every network here ({_cached(p)}), seed {seed}; evaluated on {device} ({where}). Means with 95 % "
+        f"Profile `{profile}`: {p.image_size} pixels, width {p.width:g}, {p.samples:,} training samples a "
+        f"network ({_cached(p)}), seed {seed}; evaluated on {device} ({where}). Means with 95 % "
         "intervals by bootstrap over people, all of them held out; n counts samples. *Shape* is after the "
         "best similarity, *as placed* without any alignment; the normaliser stands in brackets."
     )
