@@ -18,9 +18,9 @@ from facet.coefficients import FaceRenderer
 from facet.coefficients.batches import MAP, CoefficientTruth
 from facet.evaluation import coefficients as scoring
 from facet.face_model import compact, files, load, vertices_from_map
+from facet.face_model.once import once_for
 from facet.files import sha256
 from facet.reconstruction import by_coefficients, photos
-from facet.reconstruction.once import once_for
 from facet.rendering import downsample
 from facet.synthetic.batches import Batches
 from facet.synthetic.dataset import open_pictures

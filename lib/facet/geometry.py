@@ -200,18 +200,44 @@ def similarity(
     mean_target = (weights * target).sum(dim=1, keepdim=True)
     centred = source - mean_source
     covariance = (weights * (target - mean_target)).mT @ centred  # (B, 3, 3)
+    variance = (weights * centred.square()).sum(dim=(1, 2))
+    means = mean_source[:, 0], mean_target[:, 0]
+    return similarity_of_moments(*means, covariance, variance, scale=scale, reflect=reflect)
+
+
+def similarity_of_moments(
+    mean_source: Tensor,
+    mean_target: Tensor,
+    covariance: Tensor,
+    variance: Tensor,
+    *,
+    scale: bool = True,
+    reflect: bool = False,
+) -> Similarity:
+    """:func:`similarity` of point sets of which only the moments are known (Umeyama 1991, eq. 40–42).
+
+    Args:
+        mean_source: (B, 3); so is mean_target.
+        mean_target: (B, 3).
+        covariance: (B, 3, 3) Σ w (target − mean)(source − mean)ᵀ, weights that sum to 1.
+        variance: (B,) Σ w ‖source − mean‖².
+        scale: see there; so is reflect.
+        reflect: see there.
+
+    Raises:
+        ValueError: points that all coincide.
+    """
     left, singular, right = torch.linalg.svd(covariance)  # right is Vᵀ
     handed = torch.sign(torch.linalg.det(left) * torch.linalg.det(right)).detach()
     last = -handed if reflect else handed
     signs = torch.stack((torch.ones_like(last), torch.ones_like(last), last), dim=1)
     rotation = left @ (signs[:, :, None] * right)
-    variance = (weights * centred.square()).sum(dim=(1, 2))
     if not bool((variance > 0).all()):
         raise ValueError(
             "similarity: the source points coincide (or weights leave one), so no scale is determined"
         )
     size = (singular * signs).sum(dim=1) / variance if scale else torch.ones_like(variance)
-    shift = mean_target[:, 0] - size[:, None] * (rotation @ mean_source.mT)[:, :, 0]
+    shift = mean_target - size[:, None] * (rotation @ mean_source[:, :, None])[:, :, 0]
     return Similarity(scale=size, rotation=rotation, translation=shift)
 
 

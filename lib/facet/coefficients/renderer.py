@@ -23,6 +23,7 @@ from torch import Tensor
 from facet.crop import crop_box
 from facet.face_model import FaceModel, compact
 from facet.face_model.compact import CompactFace
+from facet.face_model.once import once_for
 from facet.geometry import image_flip, rotation_matrix
 from facet.networks.layout import Coefficients
 from facet.rendering import spherical_harmonics, vertex_normals
@@ -51,8 +52,13 @@ class FaceRenderer:
 
     @classmethod
     def open(cls, model: FaceModel, vertices: int | None = None) -> FaceRenderer:
-        """Made from the face model (some seconds)."""
-        face = compact.compact_face(model, vertices or compact.VERTICES)
+        """Made from the face model (some seconds), once for each number of vertices."""
+        count = vertices or compact.VERTICES
+        return once_for(model, ("renderer", count), lambda: cls._make(model, count))
+
+    @classmethod
+    def _make(cls, model: FaceModel, vertices: int) -> FaceRenderer:
+        face = compact.compact_face(model, vertices)
         seen = model.mean @ image_flip(model.mean)
         box = crop_box(seen[model.landmarks])
         middle = torch.cat((box.centre * box.centre.new_tensor([1.0, -1.0]), box.centre.new_zeros(1)))

@@ -12,10 +12,10 @@ from facet.coefficients import fitting
 from facet.coefficients.losses import CoefficientLoss, Weights
 from facet.coefficients.renderer import FaceRenderer, full_vertices
 from facet.crop import crop_image
+from facet.face_model.once import once_for
 from facet.networks.layout import Coefficients, Layout
 from facet.reconstruction.crops import apply, square, to_photo
 from facet.reconstruction.landmarks import located
-from facet.reconstruction.once import once_for
 from facet.reconstruction.views import View
 
 PHOTO_SIZE = 64  # side of the picture that is compared with the photo; less for smaller crops

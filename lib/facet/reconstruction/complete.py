@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facet.face_model.once import once_for
 from facet.geometry import similarity
-from facet.reconstruction.once import once_for
 from facet.reconstruction.prior import prior
 
 # Standard deviation of the smoothing, share of the map's side: two texels at 128.

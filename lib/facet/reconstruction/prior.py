@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from facet.geometry import similarity
-from facet.reconstruction.once import once_for
+from facet.face_model.once import once_for
+from facet.geometry import Similarity, similarity_of_moments
 
 # σ, mm: the root mean square displacement of the counted vertices by the noise of one direction b_k alone.
 # Chosen on validation people of the second generation: PRN and TwoView of 80,000 pictures are best from 0.25
@@ -53,22 +53,28 @@ class Prior:
             (V, 3) float64 vertices of the whole patch in the same frame, and (K,) coefficients in standard
             deviations.
         """
-        seen = self.counted
-        observed = vertices[seen].double()[None]
-        basis = self.basis[:, seen].flatten(1)
-        shrink = self.variance / (self.variance + noise**2 * int(seen.sum()))
+        count = int(self.counted.sum())
+        middle = vertices[self.counted].double().mean(dim=0)
+        centred = torch.where(self.counted[:, None], vertices.double() - middle, 0.0)
+        products = centred.T @ self.basis  # (K, 3, 3) Σ (p − p̄) b_kᵀ: all that T and c need of the vertices
+        centre = self.mean[self.counted].mean(dim=0)
+        outer = centred.T @ (self.mean - centre)
+        spread = (self.mean[self.counted] - centre).square().sum()
+
+        def fit(coefficients: Tensor) -> Similarity:
+            # the directions are orthonormal, and neither move nor scale the mean face
+            covariance = (outer + torch.tensordot(coefficients, products, dims=1)) / count
+            variance = (spread + coefficients.square().sum()) / count
+            moments = centre, middle, covariance, variance
+            return similarity_of_moments(*(moment[None] for moment in moments), reflect=True)
+
+        shrink = self.variance / (self.variance + noise**2 * count)
         coefficients = torch.zeros_like(self.variance)
         for _ in range(ROUNDS):
-            shape = self._shape(coefficients)
-            fit = similarity(shape[seen][None], observed, reflect=True)
-            back = fit.inverse().apply(observed)[0]
-            coefficients = shrink * (basis @ (back - self.mean[seen]).flatten())
-        shape = self._shape(coefficients)
-        fit = similarity(shape[seen][None], observed, reflect=True)
-        return fit.apply(shape[None])[0], coefficients / self.variance.sqrt()
-
-    def _shape(self, coefficients: Tensor) -> Tensor:
-        return self.mean + torch.tensordot(coefficients, self.basis, dims=1)
+            found = fit(coefficients)
+            coefficients = shrink / found.scale * (found.rotation * products).sum(dim=(1, 2))
+        shape = self.mean + torch.tensordot(coefficients, self.basis, dims=1)
+        return fit(coefficients).apply(shape[None])[0], coefficients / self.variance.sqrt()
 
 
 def prior(face) -> Prior:
