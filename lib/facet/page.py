@@ -123,11 +123,10 @@ def _section(notebook: Path, keys: list[str], entries: dict, home: Path) -> str:
         parts += [_table(home / n, n, a["caption"]) for n, a in artefacts.items() if a["kind"] == "table"]
         records = [f'<a href="{n}">{Path(n).stem}</a>' for n, a in artefacts.items() if a["kind"] == "record"]
         parts.append(f'<p class="small">Records: {", ".join(records)}</p>' if records else "")
-    parts.append(
-        f'<p class="small">Notebook: <a href="../../notebooks/{notebook.name}">as stored</a> · '
-        f'<a href="notebooks/{keys[0]}.html">as executed for this report</a> '
-        '<span class="soft">(made by <code>make report</code>, not stored)</span></p>\n</section>'
-    )
+    executed = f"notebooks/{keys[0]}.html"  # not stored: a checkout has it after `facet report` only
+    links = [f'<a href="../../notebooks/{notebook.name}">as stored</a>']
+    links += [f'<a href="{executed}">as executed</a>'] if (home / executed).is_file() else []
+    parts.append(f'<p class="small">Notebook: {" · ".join(links)}</p>\n</section>')
     return "\n".join(part for part in parts if part)
 
 
