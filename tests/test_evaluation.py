@@ -106,19 +106,15 @@ def test_normalisers_in_closed_form():
     assert evaluation.interocular(landmarks).item() == pytest.approx(50)  # 3D: 30 across, 40 deep
     assert evaluation.landmark_box(landmarks).item() == pytest.approx(60)  # sqrt(40 * 90), no depth
     box = torch.tensor([[[0.0, 0.0, 0.0], [2.0, 3.0, 6.0], [1.0, 1.0, 1.0]]])
-    assert evaluation.normaliser("bbox", predicted=box).item() == pytest.approx(7)
-    with pytest.raises(ValueError, match="'bbox' needs"):
-        evaluation.normaliser("bbox", true_landmarks=landmarks)
-    with pytest.raises(ValueError, match="inter-eye"):
-        evaluation.normaliser("inter-eye", true_landmarks=landmarks)
+    assert evaluation.bbox(box).item() == pytest.approx(7)
     with pytest.raises(ValueError, match="positive"):
         evaluation.nme(torch.ones(1, 3), torch.zeros(1))
 
 
-def test_landmark_nme_is_two_dimensional():
+def test_landmark_error_is_two_dimensional():
     truth = torch.zeros(1, 68, 3)
     predicted = truth + torch.tensor([3.0, 4.0, 100.0])
-    assert evaluation.landmark_nme(predicted, truth, torch.tensor([10.0])).item() == pytest.approx(0.5)
+    assert evaluation.landmark_error(predicted, truth).unique().item() == pytest.approx(5)
     assert evaluation.landmark_error(predicted, truth, dimensions=3).min() > 100
     with pytest.raises(ValueError, match="3 coordinates"):
         evaluation.landmark_error(predicted[..., :2], truth, dimensions=3)
@@ -263,21 +259,6 @@ def test_summary_equals_pandas_and_has_the_agreed_columns(model):
     assert set(spans["identities"]) == {3}
 
 
-def test_compare_is_paired(model):
-    frame = evaluation.mean_face_rows(make_samples(model), model, test_set="tiny")
-    row = evaluation.compare(
-        frame, "mean-face-true-pose", "mean-face", metric="exact-unaligned", normaliser="mm"
-    ).iloc[0]
-    means = frame[(frame["metric"] == "exact-unaligned") & (frame["normaliser"] == "mm")].groupby("model")[
-        "value"
-    ]
-    assert row["difference"] == pytest.approx(means.mean()["mean-face-true-pose"] - means.mean()["mean-face"])
-    assert row["high"] < 0
-    assert (row["share_better"], row["n"]) == (1.0, 6)
-    with pytest.raises(ValueError, match="same samples"):
-        evaluation.compare(frame, "mean-face", "prn", metric="exact", normaliser="mm")
-
-
 def test_mean_face_is_placed_by_the_crop(model):
     for size in (64, 256):
         face = evaluation.mean_face_in_crop(model, size)
@@ -333,21 +314,6 @@ def test_protocol_counts_only_weighted_vertices(model):
     assert values(everything, "exact", "mm").max() < 1e-9
     assert list(everything.columns[:9]) == evaluation.TIDY_COLUMNS
     assert everything.groupby("sample")["age"].first().tolist() == [20, 21, 22, 23, 24, 25]
-
-
-def test_protocol_scores_surfaces_without_correspondence(model):
-    samples = make_samples(model, 2)
-
-    def predict(images):
-        return [
-            evaluation.Surface(s["vertices"].flip(0), 624 - model.triangles, s["vertices"][model.landmarks])
-            for s in samples
-        ]
-
-    frame = evaluation.evaluate(predict, samples, model, name="vrn", test_set="tiny")
-    assert set(frame["metric"]) == {"icp", "icp-reverse", "landmarks"}
-    assert values(frame, "landmarks", "interocular").max() < 1e-9
-    assert values(frame, "icp-reverse", "mm").max() < 0.5
 
 
 def test_protocol_errors(model):

@@ -40,6 +40,7 @@ def notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "NOTEBOOKS", folder)
     monkeypatch.setattr(jobs, "REPORTS", tmp_path / "reports")
     monkeypatch.setattr(jobs, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(jobs, "CACHE", tmp_path / "cache")
     return folder
 
 
@@ -59,6 +60,12 @@ def test_key_follows_what_the_notebook_depends_on(notebooks, monkeypatch):
     assert with_weights != key
     files.write_text(weights.with_name("prn-small.safetensors"), "1")
     assert jobs.Job(path, "smoke").key == with_weights, "another profile's weights must not count"
+    made = notebooks.parent / "cache" / "weights" / "prn-small.safetensors"
+    before = jobs.Job(path, "small").key
+    files.write_text(made, "2")
+    assert jobs.Job(path, "small").key != before, "what was trained on this machine counts"
+    files.write_text(made.with_name("prn-smoke.safetensors"), "2")
+    assert jobs.Job(path, "smoke").key == with_weights, "but not what notebooks train themselves"
     monkeypatch.setattr(jobs, "sha256", lambda p: files.sha256(p) + p.name * (p.name == "loop.py"))
     assert jobs.Job(path, "smoke").key != with_weights, "a library file two imports away must count"
 

@@ -178,14 +178,8 @@ def test_overlay_leaves_the_photo_outside_of_the_mesh():
     assert np.abs(mixed[32, 32] - photo[32, 32]).max() > 0.05
 
 
-def test_error_figure_has_a_bar_with_its_unit():
+def test_without_relief_a_picture_shows_the_bare_colours():
     points, triangles = ball(8)
-    figure = figures.error_figure(
-        in_image(points), triangles, points[:, 0].abs(), limit=1.0, views=("front",)
-    )
-    assert len(figure.axes) == 2
-    assert figure.axes[1].get_ylabel() == "distance to the truth (mm)"
-    # Without relief the picture shows the colour map itself.
     colors = np.tile(np.array([[0.2, 0.5, 0.7]]), (len(points), 1))
     flat = figures.render_mesh(in_image(points), triangles, 30, colors=colors, relief=0.0)
     np.testing.assert_allclose(flat[15, 15], (0.2, 0.5, 0.7), atol=1e-5)

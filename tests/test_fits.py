@@ -77,7 +77,7 @@ def test_reconstruct_turns_the_head_that_coefficients_find(model, answer, monkey
     assert isinstance(made["rotation"].rotator.fit, fits.PositionMapFit)
     assert made["rotation-coefficients"].rotator.fit.network is answer
     face = facet.reconstruct(photo, model="rotation-coefficients", **how)
-    assert face.system == "rotation"
+    assert face.system == "rotation-coefficients"
     assert face.position_map.shape == (3, SIZE, SIZE)
     pipeline._rotation.cache_clear()
     assert rotation.PARTS[0] == fits.NETWORKS["prn"]

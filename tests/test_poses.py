@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from facet.crop import crop_matrix
 from facet.geometry import model_to_image, rotation_matrix, transform_points
@@ -11,9 +12,6 @@ from facet.synthetic.poses import (
     FLORENCE_YAW,
     Camera,
     florence_poses,
-    pair_poses,
-    perspective_chain,
-    random_camera,
     random_distance,
     rotation_poses,
     two_view_poses,
@@ -55,14 +53,6 @@ def test_rotation_views_tile_the_half_circle():
     between(poses.roll, -25, 25)
 
 
-def test_pairs_are_front_and_side():
-    poses = pair_poses(generator(), 4000)
-    between(poses.yaw[:, 0], -45, 45)
-    between(poses.yaw[:, 1].abs(), 45, 100)
-    assert float(poses.yaw[:, 1].abs().min()) > 45
-    assert 0.45 < float((poses.yaw[:, 1] > 0).float().mean()) < 0.55
-
-
 def test_florence_grid():
     poses = florence_poses()
     assert sorted(set(zip(poses.yaw.tolist(), poses.pitch.tolist(), strict=True))) == [
@@ -78,14 +68,14 @@ def test_orthographic_equals_model_to_image(yaw):
     angle = torch.tensor(yaw, dtype=DOUBLE)
     expected = transform_points(model_to_image(angle, 10.0, -5.0, scale, centre), points())
     turned = points() @ rotation_matrix(angle, 10.0, -5.0).mT
-    ours, inverse_w = Camera.orthographic(scale, centre).project(turned)
+    ours, inverse_w = Camera(scale, centre, torch.full_like(scale, torch.inf)).project(turned)
     torch.testing.assert_close(ours, expected)
     assert bool((inverse_w == 1).all())
 
 
 def test_far_camera_tends_to_orthographic_and_near_enlarges():
     centre, scale = torch.tensor([[63.5, 63.5]], dtype=DOUBLE), torch.tensor([0.5], dtype=DOUBLE)
-    flat = Camera.orthographic(scale, centre).project(points())[0]
+    flat = Camera(scale, centre, torch.full_like(scale, torch.inf)).project(points())[0]
     far = Camera(scale, centre, torch.tensor([1e7], dtype=DOUBLE)).project(points())[0]
     torch.testing.assert_close(far, flat, atol=1e-2, rtol=0)
     tip = torch.tensor([[[10.0, 20.0, 100.0]]], dtype=DOUBLE)
@@ -94,6 +84,62 @@ def test_far_camera_tends_to_orthographic_and_near_enlarges():
     expected = torch.tensor([63.5 + 5 * factor, 63.5 - 10 * factor, 50.0], dtype=DOUBLE)
     torch.testing.assert_close(near[0, 0], expected)
     assert float(inverse_w) == pytest.approx(factor)
+
+
+def perspective_matrix(
+    near: float, far: float, left: float, right: float, bottom: float, top: float
+) -> Tensor:
+    """(4, 4) M_PERSP, eye to canonical screen space (TwoView eq. 2.8; Theoharis et al.).
+
+    The eye looks along +z of a left-handed frame; left … top are where the frustum cuts the near plane. The
+    equation as printed serves a frustum that is symmetric about the axis; the third column's shear serves
+    any other.
+    """
+    width, height, depth = right - left, top - bottom, far - near
+    rows = (
+        (2 * near / width, 0.0, -(right + left) / width, 0.0),
+        (0.0, 2 * near / height, -(top + bottom) / height, 0.0),
+        (0.0, 0.0, (near + far) / depth, -2 * near * far / depth),
+        (0.0, 0.0, 1.0, 0.0),
+    )
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def viewport_matrix(low: tuple[float, float, float], high: tuple[float, float, float]) -> Tensor:
+    """(4, 4) M_VIEWPORT from [−1, 1]³ to the box from `low` to `high` (TwoView eq. 2.9).
+
+    `low` is the bottom left nearest corner; for our image frame its y is larger than that of `high`.
+    """
+    low_, high_ = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+    matrix = torch.diag(torch.cat(((high_ - low_) / 2, torch.ones(1, dtype=torch.float64))))
+    matrix[:3, 3] = (high_ + low_) / 2
+    return matrix
+
+
+def perspective_chain(
+    points: Tensor,
+    *,
+    world_to_eye: Tensor,
+    frustum: tuple[float, float, float, float, float, float],
+    viewport: tuple[tuple[float, float, float], tuple[float, float, float]],
+) -> tuple[Tensor, Tensor]:
+    """Viewport · perspective · world→eye, then division by w (TwoView eq. 4.1).
+
+    Args:
+        points: (..., N, 3) in the world.
+        world_to_eye: (4, 4) scale, rotation and translation into the eye's frame.
+        frustum: (near, far, left, right, bottom, top) as :func:`perspective_matrix` takes them.
+        viewport: the corners that :func:`viewport_matrix` takes.
+
+    Returns:
+        (..., N, 3) viewport coordinates (z is the non-linear depth of the z-buffer), and (..., N) w, the
+        depth before the eye.
+    """
+    matrix = viewport_matrix(*viewport) @ perspective_matrix(*frustum) @ world_to_eye.to(torch.float64)
+    homogeneous = torch.cat((points, torch.ones_like(points[..., :1])), dim=-1).to(torch.float64)
+    moved = homogeneous @ matrix.to(points.device).T
+    w = moved[..., 3]
+    return (moved[..., :3] / w[..., None]).to(points.dtype), w.to(points.dtype)
 
 
 def test_perspective_chain_equals_camera():
@@ -159,7 +205,9 @@ def test_florence_camera():
 
 
 def test_camera_follows_a_crop():
-    camera = random_camera(generator(), 5, image_size=256, scale=(0.8, 1.0))
+    size = 0.8 + 0.2 * torch.rand(5, generator=generator())
+    centre = 127.5 + torch.arange(5.0)[:, None].expand(5, 2)
+    camera = Camera(size, centre, random_distance(generator(), 5))
     matrix = crop_matrix(torch.full((5, 2), 120.0), torch.full((5,), 150.0), 128)
     before = camera.project(points(5).float())[0]
     after = camera.moved(matrix).project(points(5).float())[0]

@@ -12,7 +12,6 @@ from facet.rendering import (
     map_from_mesh,
     rasterise,
     rasteriser,
-    stochastic_alpha,
     triangle_normals,
     vertex_normals,
     zbuffer,
@@ -382,26 +381,6 @@ def test_downsample_is_the_mean():
     assert torch.equal(downsample(image, 2)[0, 1, 1, 2], image[0, 1, 2:4, 4:6].mean())
     with pytest.raises(ValueError, match="4 x 6"):
         downsample(image, 4)
-
-
-def test_stochastic_alpha_blends_on_average():
-    vertices = torch.tensor([[[-9.0, -9, z], [-9, 300, z], [300, -9, z]] for z in (0.0, 1, 2)]).view(1, 9, 3)
-    triangles = torch.arange(9).view(3, 3)
-    hook = stochastic_alpha(
-        torch.full((1, 1, 2, 2), 0.3),
-        torch.zeros(3, 3, 2),
-        seed=5,
-        textured=torch.tensor([False, True, True]),
-    )
-    fragments = rasterise(vertices, triangles, 128, accept=hook)
-    shares = fragments.triangle.flatten().bincount() / 128**2
-    torch.testing.assert_close(shares, torch.tensor([0.49, 0.21, 0.3]), atol=0.012, rtol=0)
-    again = rasterise(vertices, triangles, 128, accept=hook)
-    assert torch.equal(again.triangle, fragments.triangle)
-    other = rasterise(
-        vertices, triangles, 128, accept=stochastic_alpha(torch.ones(1, 1, 1, 1), torch.zeros(3, 3, 2), 5)
-    )
-    assert (other.triangle == 2).all()
 
 
 @pytest.mark.parametrize(

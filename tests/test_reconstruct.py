@@ -15,9 +15,10 @@ from torch import nn
 import facet
 from facet.crop import crop_image, lift
 from facet.geometry import model_to_image, rotation_matrix, transform_points
-from facet.networks import from_pixels
+from facet.networks import build, from_pixels
 from facet.reconstruction import detect, landmarks, photos, pipeline, vertices_of_crops, weights
 from facet.reconstruction.unwrap import unwrap
+from facet.training import save_weights
 
 SIDE, MAP, GRID = 256, 64, 33
 
@@ -378,6 +379,14 @@ def test_what_has_no_weights_says_how_to_make_them(name, command, monkeypatch):
             ValueError, match=f"unknown model '{wrong}': take one of coefficients, .*vrn-multitask"
         ):
             weights.find(wrong)
+
+
+def test_weights_of_another_face_model_are_refused(tmp_path):
+    path = tmp_path / "prn-small.safetensors"
+    about = {"system": "prn", "image_size": 32, "width": 0.05, "data": {"face_model": "5"}}
+    save_weights(build("prn", image_size=32, width=0.05), path, {"configuration": about})
+    with pytest.raises(ValueError, match=r"prn-small.safetensors was trained on version 5 of the face model"):
+        facet.reconstruct(_photo(), model=str(path), device="cpu")
 
 
 def test_no_face_names_the_file(tmp_path):

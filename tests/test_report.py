@@ -54,7 +54,7 @@ def test_profiles_grow_and_name_their_faults(tmp_path):
     assert smoke.samples < small.samples < full.samples
     assert smoke.steps == 20
     assert full.volume == (192, 192, 200)
-    assert small.with_(options={"photos": 1}).options["icp_points"] == small.options["icp_points"]
+    assert small.with_(options={"photos": 1}).options["bootstrap"] == small.options["bootstrap"]
     with pytest.raises(FileNotFoundError, match="smoke"):
         profiles.load("medium")
     path = tmp_path / "own.yaml"
@@ -64,6 +64,9 @@ def test_profiles_grow_and_name_their_faults(tmp_path):
         profiles.load(path)
     path.write_text(text + "colour: 3\n")
     with pytest.raises(ValueError, match="unknown value colour"):
+        profiles.load(path)
+    path.write_text(text.replace("  bootstrap:", "  bootstraps:"))
+    with pytest.raises(ValueError, match=r"unknown option bootstraps \(meant: bootstrap\?\)"):
         profiles.load(path)
 
 
@@ -130,13 +133,10 @@ def test_tables_have_the_common_columns_first(home):
 
 def test_another_seed_gets_its_own_files(home):
     run = report.start(NOTEBOOK, profile="smoke", seed=2, device="cpu")
-    run.record(frame(), "runs")
-    assert (home / "reports/smoke/records/runs-seed2.csv").is_file()
-    assert len(run.read_record("runs")) == 2
-    with pytest.raises(FileNotFoundError, match="no record 'others'"):
-        run.read_record("others")
+    run.table(frame(), "runs")
+    assert (home / "reports/smoke/tables/runs-seed2.csv").is_file()
     with pytest.raises(ValueError, match="bare name"):
-        run.record(frame(), "a/b")
+        run.table(frame(), "a/b")
 
 
 def test_a_result_belongs_to_one_notebook(home):

@@ -199,13 +199,25 @@ def test_a_perceptual_share_needs_its_loss():
         GameLoss(discriminators(width=0.1), Shares(perceptual=1.0))
 
 
+def vgg16():
+    """Entries as torchvision's file has them: 13 convolutions, and the layers behind them."""
+    sizes, channels, number, stored = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M", 3, 0, {}
+    for size in sizes.split():
+        if size == "M":
+            number += 1
+            continue
+        stored[f"features.{number}.weight"] = 0.05 * torch.randn(int(size), channels, 3, 3)
+        stored[f"features.{number}.bias"] = torch.zeros(int(size))
+        channels, number = int(size), number + 2
+    return {**stored, "classifier.0.bias": torch.zeros(1)}
+
+
 def test_perceptual_loss_reads_weights_where_they_are(tmp_path, monkeypatch, generator):
     monkeypatch.setattr(vgg, "place", lambda: tmp_path / vgg.FILE)
     assert not vgg.available()
     with pytest.raises(FileNotFoundError, match=r"needs vgg16-397923af.pth .* or train without"):
         vgg.load()
-    stored = {f"features.{k}": v for k, v in vgg.Perceptual().features.state_dict().items()}
-    torch.save({**stored, "classifier.0.bias": torch.zeros(1)}, tmp_path / vgg.FILE)
+    torch.save(vgg16(), tmp_path / vgg.FILE)
     loss = vgg.load()
     picture = torch.rand(1, 3, 32, 32, generator=generator, requires_grad=True)
     assert loss(picture, picture.detach()) == 0

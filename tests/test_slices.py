@@ -60,5 +60,29 @@ def test_broken_shards_are_named(tmp_path):
         _slice(tmp_path / "b", out)
 
 
+def test_shards_of_another_training_are_refused_and_harm_nothing(tmp_path):
+    out, machine = tmp_path / "out", tmp_path / "machine"
+    other = replace(_recipe(), variant="all-poses", data={"people": "others"})
+    folders = {"weights": machine / "released", "cache": machine / "cache", "progress": "none"}
+    train_slice(other, _task, out=tmp_path / "other", minutes=1e-9, **folders)
+    _slice(tmp_path / "a", out, minutes=1e-9)
+    _slice(tmp_path / "a", out, minutes=1e-9)  # farther than the other training
+    checkpoint = training_folder(other, machine / "cache") / "checkpoint.pt"
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"of the training prn-tiny-\w+, not of prn-all-poses-tiny-\w+"):
+        train_slice(other, _task, out=out, **folders)
+    assert checkpoint.read_bytes() == before
+
+
+def test_slices_that_train_anew_go_on_too(tmp_path):
+    out = tmp_path / "out"
+    _slice(tmp_path / "a", out, minutes=1e-9)
+    _slice(tmp_path / "b", out, minutes=1e-9, train="always")
+    one, two = (
+        torch.load(p, weights_only=True)["step"] for p in _checkpoints(tmp_path / "a", tmp_path / "b")
+    )
+    assert one < two
+
+
 def _checkpoints(*machines):
     return [training_folder(_recipe(), machine / "cache") / "checkpoint.pt" for machine in machines]

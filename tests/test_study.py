@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from elsewhere import There, elsewhere
 
 from facet import evaluation
 from facet.crop import crop_image, lift
@@ -168,6 +169,26 @@ def test_a_system_is_read_as_reconstruct_does(read):
     x, y, z = mirrored.unbind(dim=1)
     back = torch.stack((SIZE - 1 - x, y, z), dim=1)
     torch.testing.assert_close(back, ask_twice(network, crop), atol=1e-3, rtol=0)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("read", [lambda system: system, study.smoothed, study.with_prior])
+def test_a_network_on_another_device_answers_alike(read):
+    from facet.face_model import load
+
+    model, generator = load(), torch.Generator().manual_seed(4)
+    images = torch.rand(1, 3, SIZE, SIZE, generator=generator)
+    system = read(study.System("prn", network=build("prn", image_size=SIZE, width=0.1, seed=1).eval()))
+    truth = model.mean[None] + 40.0
+    sample = {"images": images[0], "vertices": truth[0], "scale": 1.0}
+    expected, look = system.predictor(model, SIZE)(images), study.look(system, [sample], model)
+    with elsewhere() as device:
+        system.network.to(device)
+        there = system.predictor(model, SIZE)(images)
+        assert isinstance(there, There)
+        torch.testing.assert_close(there.cpu(), expected, atol=1e-3, rtol=0)
+        again = study.look(system, [sample], model)
+    torch.testing.assert_close(again.errors, look.errors, atol=1e-3, rtol=0)
 
 
 # On the frozen set.

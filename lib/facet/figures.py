@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
@@ -64,7 +63,6 @@ __all__ = [
     "colour",
     "draw_landmarks",
     "draw_pose_box",
-    "error_figure",
     "image_array",
     "mesh_figure",
     "overlay_mesh",
@@ -324,31 +322,6 @@ def mesh_figure(
     figure = show_images(pictures, columns=len(views), size=2.1)
     if title:
         figure.axes[0].set_title(title)
-    return figure
-
-
-def error_figure(
-    vertices,
-    triangles: Tensor,
-    errors,
-    *,
-    unit: str = "mm",
-    limit: float | None = None,
-    views: Sequence = ("front", "three-quarter", "side"),
-    pose: Sequence[float] | None = None,
-    title: str = "",
-) -> Figure:
-    """Error of each vertex (V,) as a colour on the mesh, with a colour bar from 0 to `limit` (None: 98 %)."""
-    errors = as_numpy(errors)
-    limit = limit or float(np.percentile(errors, 98))
-    scale = Normalize(0, limit)
-    colors = ERROR_MAP(scale(errors))[:, :3]
-    figure = mesh_figure(vertices, triangles, views=views, pose=pose, colors=colors, relief=0.5, title=title)
-    bar = figure.colorbar(
-        ScalarMappable(scale, ERROR_MAP), ax=figure.axes, fraction=0.03, pad=0.01, shrink=0.85, extend="max"
-    )
-    bar.set_label(f"distance to the truth ({unit})")
-    bar.outline.set_visible(False)
     return figure
 
 

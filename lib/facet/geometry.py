@@ -241,6 +241,13 @@ def similarity_of_moments(
     return Similarity(scale=size, rotation=rotation, translation=shift)
 
 
+def map_laplacian(maps: Tensor) -> Tensor:
+    """(B, C, S, S) mean of a texel's four neighbours less its own value; a border repeats itself."""
+    p = torch.nn.functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+    around = p[..., :-2, 1:-1] + p[..., 2:, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:]
+    return around / 4 - maps
+
+
 def rotation_from_300w_lp(pitch: Tensor, yaw: Tensor, roll: Tensor) -> Tensor:
     """Head rotation from the angles that 300W-LP stores (its `Pose_Para`, radians).
 

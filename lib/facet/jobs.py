@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from facet import dependencies, profiles
+from facet import dependencies, profiles, provenance
 from facet.files import sha256
-from facet.paths import NOTEBOOKS, REPORTS, RUNS, WEIGHTS
+from facet.paths import CACHE, NOTEBOOKS, REPORTS, RUNS, WEIGHTS
 
 READS_WEIGHTS = ("facet.training", "facet.reconstruction")
 
@@ -74,18 +74,19 @@ class Job:
             "profile": profiles.load(self.profile).to_dict(),
             "parameters": {k: self.parameters[k] for k in sorted(self.parameters)},
             "seed": self.seed,
-            "inputs": {path.name: sha256(path) for path in self._inputs(modules)},
+            "inputs": {provenance.short(path): sha256(path) for path in self._inputs(modules)},
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def _inputs(self, modules: set[str]) -> list[Path]:
         found: list[Path] = []
         if modules & set(READS_WEIGHTS):
-            found += sorted(WEIGHTS.glob(f"*-{self.profile}*.safetensors"))
+            names = f"*-{self.profile}*.safetensors"
+            found += sorted(WEIGHTS.glob(names))
+            if not profiles.load(self.profile).brief:  # those of a brief profile are the notebooks' own work
+                found += sorted((CACHE / "weights").glob(names))
         if "facet.studies" in modules:
             found += sorted((REPORTS / "studies").glob("*/*.json"))
-        if "read_record" in dependencies.notebook_code(self.notebook):
-            found += sorted((REPORTS / self.profile / "records").glob("*.csv"))
         return found
 
     @property

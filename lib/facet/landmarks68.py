@@ -21,7 +21,6 @@ GROUPS: dict[str, tuple[int, ...]] = {
 CHIN = 8
 NOSE_TIP = 30
 OUTER_EYE_CORNERS = (36, 45)
-INNER_EYE_CORNERS = (39, 42)
 MOUTH_CORNERS = (48, 54)
 
 # Mirror partners, one (right side, left side) pair a line of the face; points on the midline pair with

@@ -121,8 +121,6 @@ def _section(notebook: Path, keys: list[str], entries: dict, home: Path) -> str:
         figures += [_viewer(n, a) for n, a in artefacts.items() if a["kind"] == "viewer"]
         parts.append(f'<div class="figures">{"".join(figures)}</div>' if figures else "")
         parts += [_table(home / n, n, a["caption"]) for n, a in artefacts.items() if a["kind"] == "table"]
-        records = [f'<a href="{n}">{Path(n).stem}</a>' for n, a in artefacts.items() if a["kind"] == "record"]
-        parts.append(f'<p class="small">Records: {", ".join(records)}</p>' if records else "")
     executed = f"notebooks/{keys[0]}.html"  # not stored: a checkout has it after `facet report` only
     links = [f'<a href="../../notebooks/{notebook.name}">as stored</a>']
     links += [f'<a href="{executed}">as executed</a>'] if (home / executed).is_file() else []

@@ -3,11 +3,24 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from facet.paths import PROFILES
 
 DEFAULT = "small"
+# What `options` may name. Of trainings:
+TRAINED_BY = (
+    *("generation", "beards", "augmentation", "refinement_width"),
+    *("hourglass_width", "hourglass_samples", "hourglass_generation"),
+    *("volume_samples", "volume_rate", "volume_augmentation"),
+    *("coefficients_backbone", "coefficients_photo_size", "coefficients_generation", "album", "perceptual"),
+)
+# Of notebooks, how many:
+SHOWN = (
+    *("volume_people", "bump_people", "florence_people", "icp_people", "photos"),
+    *("render_heads", "bootstrap", "speed_repeats"),
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,6 @@ class Profile:
         volume: (height, width, depth) of the volumetric network's target, voxels.
         width: factor on the channel counts of every network.
         people: how many identities, by split: train, val, test.
-        views: renders of each person.
         rendered: "cached" (a set made once) or "streamed" (new people for every batch).
         batch: images a step.
         samples: training images for every position-map network.
@@ -29,7 +41,8 @@ class Profile:
         patience: validations without a better loss before training stops.
         threads: of torch, and so part of what makes two runs equal.
         seed: where every generator starts.
-        options: sizes that only notebooks use (how many people, poses, repeats).
+        options: what one system's training wants beside (`TRAINED_BY`), and how many people, photographs and
+            repeats notebooks show (`SHOWN`).
     """
 
     name: str
@@ -37,7 +50,6 @@ class Profile:
     volume: tuple[int, int, int]
     width: float
     people: Mapping[str, int]
-    views: int
     rendered: str
     batch: int
     samples: int
@@ -53,6 +65,11 @@ class Profile:
     def steps(self) -> int:
         """Training steps that the sample budget allows."""
         return -(-self.samples // self.batch)
+
+    @property
+    def brief(self) -> bool:
+        """Whether a training takes a minute at most, so that a notebook may start one unasked."""
+        return self.steps < 100
 
     def with_(self, **changes) -> "Profile":
         """A copy with other values; `options` are merged, not replaced."""
@@ -94,9 +111,14 @@ def load(name: str | os.PathLike | None = None) -> Profile:
 def _checked(values: dict, path: Path) -> Profile:
     known = {f.name for f in fields(Profile)}
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"{path}: unknown value {', '.join(unknown)}; notebook sizes belong under options")
+        raise ValueError(f"{path}: unknown value {', '.join(unknown)}; some belong under options")
     if missing := sorted(known - set(values) - {"seed", "options"}):
         raise ValueError(f"{path}: {', '.join(missing)} is missing")
+    known = {*TRAINED_BY, *SHOWN}
+    if unknown := sorted(set(values.get("options") or {}) - known):
+        near = [name for word in unknown for name in get_close_matches(word, known, n=1)]
+        meant = f" (meant: {', '.join(near)}?)" if near else f" (known: {', '.join(sorted(known))})"
+        raise ValueError(f"{path}: unknown option {', '.join(unknown)}{meant}")
     profile = Profile(**{**values, "volume": tuple(values["volume"])})
     if len(profile.volume) != 3:
         raise ValueError(f"{path}: volume wants three numbers (height, width, depth), got {profile.volume}")

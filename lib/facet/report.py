@@ -179,27 +179,6 @@ class Run:
         self._keep(path, "table", caption)
         return frame
 
-    def record(self, frame, name: str) -> None:
-        """Save the tidy rows of a run that took hours as `records/<name>.csv`; only the real run does so."""
-        path = self._path("records", name, ".csv")
-        write_text(path, csv_text(frame))
-        self._keep(path, "record", "")
-
-    def read_record(self, name: str):
-        """A record as a pandas frame, of this run or as it was committed.
-
-        Raises:
-            FileNotFoundError: nobody has written it; the message says where it was looked for.
-        """
-        import pandas as pd
-
-        staged = self._path("records", name, ".csv")
-        path = staged if staged.is_file() else self.home / staged.relative_to(self.folder)
-        if not path.is_file():
-            raise FileNotFoundError(f"no record {name!r} of profile {self.profile.name}: {path} is missing")
-        self.reads(path)
-        return pd.read_csv(path)
-
     def viewer(self, plot, name: str, *, caption: str = "") -> None:
         """Save a k3d plot (or a page as text) as `viewers/<name>.html`; the report shows it in a frame."""
         path = self._path("viewers", name, ".html")

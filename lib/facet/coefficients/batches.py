@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from facet.augment import Augmentation, Geometry, augment_colour, augment_geometry
+from facet.coefficients.fitting import NOISE
 from facet.face_model import FaceModel, UVSampler, sampler, sampler_at
 from facet.rendering import downsample
 from facet.synthetic.batches import Validation, moved
@@ -17,7 +18,6 @@ from facet.synthetic.points import alone
 from facet.synthetic.render import truth_maps, truth_texels
 
 MAP = 32  # side of the position map that labels are given on
-NOISE = 0.01  # standard deviation of a detector's landmarks, in x and in y, share of the crop's side
 NO_DISTURBANCE = {
     "blur": (0.0, 0.0), "resample": (0.0, 1.0), "jpeg": (0.0, 90), "boxes": 0.0, "noise": 0.0,
     "uniform_noise": (0.0, 0.0),

@@ -4,10 +4,10 @@ All percentages are of a named normaliser, all millimetres go through the camera
 the weight mask counts (`model.weight > 0`) are scored; the neck's rim and the lips' membrane are not.
 """
 
-from facet.evaluation.distances import aligned, depth_error, exact_error, landmark_error, landmark_nme, nme
+from facet.evaluation.distances import aligned, depth_error, exact_error, landmark_error, nme
 from facet.evaluation.icp import IcpError, icp, icp_error, surface_distance
 from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose, mean_face_in_crop
-from facet.evaluation.normalisers import NORMALISERS, bbox, interocular, landmark_box, normaliser
+from facet.evaluation.normalisers import NORMALISERS, bbox, interocular, landmark_box
 from facet.evaluation.papers import reported
 from facet.evaluation.protocol import Surface, evaluate, mean_face_rows, position_map_predictor
 from facet.evaluation.shape import PersonalShape, edge_profile, measure, midline, personal_shape
@@ -19,7 +19,6 @@ from facet.evaluation.statistics import (
     bin_angle,
     bootstrap,
     ced,
-    compare,
     intervals,
     ratio,
     summarise,
@@ -40,7 +39,6 @@ __all__ = [
     "bin_angle",
     "bootstrap",
     "ced",
-    "compare",
     "depth_error",
     "dihedral_angles",
     "edge_profile",
@@ -52,13 +50,11 @@ __all__ = [
     "intervals",
     "landmark_box",
     "landmark_error",
-    "landmark_nme",
     "mean_face_in_crop",
     "mean_face_rows",
     "measure",
     "midline",
     "nme",
-    "normaliser",
     "personal_shape",
     "position_map_predictor",
     "ratio",

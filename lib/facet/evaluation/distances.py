@@ -58,8 +58,8 @@ def depth_error(
 ) -> Tensor:
     """|Δz| of each vertex along the camera's axis (image frame, z toward the camera).
 
-    Args and alignment as for :func:`exact_error`. Without alignment z counts from the patch's
-    rearmost point (z ≥ 0 in every position map), so the origin is part of what is measured.
+    Args and alignment as for :func:`exact_error`. Without alignment z counts from the rearmost point of the
+    patch's rim, so the origin is part of what is measured.
 
     Returns:
         (B, V) in the truth's unit.
@@ -96,8 +96,3 @@ def nme(distances: Tensor, size: Tensor) -> Tensor:
     if not bool((size > 0).all()):
         raise ValueError("a normaliser must be positive")
     return distances.mean(dim=-1) / size
-
-
-def landmark_nme(predicted: Tensor, truth: Tensor, size: Tensor, *, dimensions: int = 2) -> Tensor:
-    """(B,) normalised mean error of landmarks, see :func:`landmark_error` and :func:`nme`."""
-    return nme(landmark_error(predicted, truth, dimensions=dimensions), size)

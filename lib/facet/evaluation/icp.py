@@ -135,15 +135,24 @@ def surface_distance(points: Tensor, vertices: Tensor, triangles: Tensor) -> Ten
     Uses open3d's ray-casting scene where it is installed, else :func:`surface_distance_search`.
     """
     try:
-        import open3d
+        scene, query, _ = open3d_scene(points, vertices, triangles)
     except ImportError:
         return surface_distance_search(points, vertices, triangles)
-    used = vertices[torch.unique(triangles)]
-    centre = used.mean(dim=0)  # single precision inside open3d: keep the numbers small
+    return torch.from_numpy(scene.compute_distance(query).numpy()).to(points.dtype)
+
+
+def open3d_scene(points: Tensor, vertices: Tensor, triangles: Tensor):
+    """A mesh as open3d's ray-casting scene, points to ask it about, and the (3,) centre both are taken from.
+
+    Raises:
+        ImportError: open3d is not installed.
+    """
+    import open3d
+
+    centre = vertices[torch.unique(triangles)].mean(dim=0)  # single precision inside: keep numbers small
     scene = open3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles((vertices - centre).numpy().astype(np.float32), triangles.numpy().astype(np.uint32))
-    query = open3d.core.Tensor((points - centre).numpy().astype(np.float32))
-    return torch.from_numpy(scene.compute_distance(query).numpy()).to(points.dtype)
+    return scene, open3d.core.Tensor((points - centre).numpy().astype(np.float32)), centre
 
 
 def surface_distance_search(

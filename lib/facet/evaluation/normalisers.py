@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from facet.landmarks68 import OUTER_EYE_CORNERS
+
 NORMALISERS = ("bbox", "interocular", "landmark-box")
-OUTER_EYE_CORNERS = (36, 45)  # iBUG landmarks
 
 
 def bbox(predicted: Tensor) -> Tensor:
@@ -47,23 +48,6 @@ def landmark_box(true_landmarks: Tensor) -> Tensor:
     _check(true_landmarks, 2)
     sides = true_landmarks[..., :2].amax(dim=1) - true_landmarks[..., :2].amin(dim=1)
     return sides.prod(dim=-1).sqrt()
-
-
-def normaliser(kind: str, *, predicted: Tensor | None = None, true_landmarks: Tensor | None = None) -> Tensor:
-    """(B,) the normaliser named `kind`: "bbox" (needs `predicted`), "interocular" or "landmark-box".
-
-    Raises:
-        ValueError: the kind is unknown or what it needs is missing.
-    """
-    if kind not in NORMALISERS:
-        raise ValueError(f"normaliser {kind!r} is not one of {NORMALISERS}")
-    if kind == "bbox":
-        if predicted is None:
-            raise ValueError("normaliser 'bbox' needs the predicted vertices")
-        return bbox(predicted)
-    if true_landmarks is None:
-        raise ValueError(f"normaliser {kind!r} needs the true landmarks")
-    return interocular(true_landmarks) if kind == "interocular" else landmark_box(true_landmarks)
 
 
 def _check(landmarks: Tensor, coordinates: int) -> None:

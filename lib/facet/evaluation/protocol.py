@@ -50,7 +50,7 @@ class Surface:
 
 
 def evaluate(
-    predict: Callable[..., Tensor | Sequence[Surface]],
+    predict: Callable[..., Tensor],
     samples: Iterable[Mapping],
     model,
     *,
@@ -65,8 +65,8 @@ def evaluate(
     """Score one predictor on one test set.
 
     Args:
-        predict: (B, C, S, S) images → (B, V, 3) vertices in pixels of the crop, image frame, or a list of
-            :class:`Surface`. With an attribute `needs_truth` it is called with the true vertices too.
+        predict: (B, C, S, S) images → (B, V, 3) vertices in pixels of the crop, image frame. With an
+            attribute `needs_truth` it is called with the true vertices too.
         samples: mappings with `images` (C, S, S), `vertices` (V, 3) true pixels in the image frame, `scale`
             pixels per millimetre at the face, `yaw`, `pitch` (degrees) and `identity`.
         model: the face model: `landmarks` (68,), `weight` (V,), `triangles` (F, 3).
@@ -130,15 +130,18 @@ def position_map_predictor(
             does; 0 does not.
     """
     from facet.face_model import vertices_from_map
+    from facet.face_model.once import once_for
     from facet.networks import predict
     from facet.reconstruction import vertices_of_crops
 
+    device = next(network.parameters()).device
+    face = model if model.uv.device == device else once_for(model, ("on", device), lambda: model.to(device))
+
     def predict_vertices(images: Tensor) -> Tensor:
-        images = images[:, : 3 * network.views]
+        images = images[:, : 3 * network.views].to(device)
         if smooth:
-            return vertices_of_crops(network, images, model, noise=noise)
-        position_map = predict(network, images)
-        return vertices_from_map(position_map, model.uv.to(position_map.device))
+            return vertices_of_crops(network, images, face, noise=noise)
+        return vertices_from_map(predict(network, images), face.uv)
 
     predict_vertices.name = network.name
     return predict_vertices
@@ -168,8 +171,6 @@ def _score(predicted, truth: Tensor, scale: Tensor, counted: Counted, *, icp: bo
     landmarks = truth[:, counted.landmarks]
     true_sizes = {"interocular": interocular(landmarks), "landmark-box": landmark_box(landmarks)}
     face = truth[:, counted.vertices]
-    if not isinstance(predicted, Tensor):
-        return _score_surfaces(predicted, face, landmarks, scale, true_sizes, counted)
     if predicted.shape != truth.shape:
         raise ValueError(f"predicted {tuple(predicted.shape)} and true vertices {tuple(truth.shape)} differ")
     predicted = predicted.detach().double().cpu()
@@ -186,20 +187,6 @@ def _score(predicted, truth: Tensor, scale: Tensor, counted: Counted, *, icp: bo
     if icp:
         surfaces = [Surface(v, counted.triangles, m) for v, m in zip(ours, marks, strict=True)]
         scores |= _score_icp(surfaces, face, landmarks, scale, true_sizes, counted)
-    return scores
-
-
-def _score_surfaces(surfaces, face, landmarks, scale, true_sizes, counted) -> dict:
-    surfaces = [
-        Surface(
-            s.vertices.double().cpu(), s.triangles.cpu(), None if s.landmarks is None else s.landmarks.cpu()
-        )
-        for s in surfaces
-    ]
-    scores = _score_icp(surfaces, face, landmarks, scale, true_sizes, counted)
-    if all(s.landmarks is not None for s in surfaces):
-        marks = torch.stack([s.landmarks.double() for s in surfaces])
-        scores |= _divide("landmarks", landmark_error(marks, landmarks), true_sizes)
     return scores
 
 

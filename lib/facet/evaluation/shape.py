@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from facet.evaluation.distances import aligned
-from facet.geometry import similarity
+from facet.geometry import map_laplacian, similarity
 
 # name: landmarks whose mean place counts, minus those; along "x", "y", "z" of the model frame (iBUG numbers).
 MEASURES = {
@@ -123,11 +123,7 @@ def edge_profile(
     rings = torch.from_numpy(rings.clip(-reach, reach))
     wrong = (predicted - truth) / scale.view(-1, 1, 1, 1)
     distance = wrong.square().sum(dim=1).sqrt().mean(dim=0)  # (S, S)
-    around = torch.nn.functional.pad(wrong, (1, 1, 1, 1), mode="replicate")
-    neighbours = (
-        around[..., :-2, 1:-1] + around[..., 2:, 1:-1] + around[..., 1:-1, :-2] + around[..., 1:-1, 2:]
-    )
-    jump = (neighbours / 4 - wrong).square().sum(dim=1).sqrt().mean(dim=0)
+    jump = map_laplacian(wrong).square().sum(dim=1).sqrt().mean(dim=0)
     where = torch.ones_like(rings, dtype=torch.bool) if where is None else where.cpu()
     rows = []
     for ring in rings[where].unique().tolist():

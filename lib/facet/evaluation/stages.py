@@ -12,8 +12,6 @@ from facet.rotation.pipeline import Pipeline
 from facet.rotation.rotator import finish, place, repaired
 from facet.rotation.turn import second_pose
 
-PAPER = 600.0  # ms a photo, RTX 2080 Ti (Rotation 4.1.2)
-
 
 @torch.no_grad()
 def stage_rows(

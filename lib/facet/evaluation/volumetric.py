@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from facet.evaluation.distances import landmark_error
-from facet.evaluation.icp import icp
+from facet.evaluation.icp import icp, open3d_scene
 from facet.evaluation.normalisers import interocular, landmark_box
 from facet.evaluation.protocol import Surface
 from facet.evaluation.statistics import TIDY_COLUMNS
@@ -70,11 +69,10 @@ def closest_points(points: Tensor, vertices: Tensor, triangles: Tensor) -> Tenso
     """(N, 3) nearest points of a mesh's surface.
 
     By open3d where it is installed; else the nearest of the vertices, the edges' middles and the centroids,
-    off by at most a quarter of an edge.
+    off by less than a third of an edge.
     """
-    centre = vertices.mean(dim=0)
     try:
-        import open3d
+        scene, query, centre = open3d_scene(points, vertices, triangles)
     except ImportError:
         from scipy.spatial import cKDTree
 
@@ -82,9 +80,6 @@ def closest_points(points: Tensor, vertices: Tensor, triangles: Tensor) -> Tenso
         middles = (corners + corners.roll(1, dims=1)).flatten(0, 1) / 2
         cloud = torch.cat((vertices, middles, corners.mean(dim=1)))
         return cloud[torch.from_numpy(cKDTree(cloud.numpy()).query(points.numpy())[1])]
-    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles((vertices - centre).numpy().astype(np.float32), triangles.numpy().astype(np.uint32))
-    query = open3d.core.Tensor((points - centre).numpy().astype(np.float32))
     found = scene.compute_closest_points(query)["points"].numpy()
     return torch.from_numpy(found).to(points) + centre
 

@@ -101,12 +101,6 @@ def compact_face(model: FaceModel, vertices: int) -> CompactFace:
     )
 
 
-def face_albedo(model: FaceModel, beta: Tensor) -> Tensor:
-    """(B, V, 3) albedo of coefficients (B, ≤ T) at every vertex of the face patch."""
-    albedo = albedo_modes(model)
-    return _at_face(model, albedo.blend(beta), albedo.skin, model.mean)
-
-
 def _at_face(model: FaceModel, colours: Tensor, skin: Tensor, points: Tensor) -> Tensor:
     """(N, P, 3) colours (N, Vh, 3) of the rendered head's skin, read at points (P, 3) of the mean face."""
     head = model.blend_head(model.identity.new_zeros(1, 1))[0]

@@ -2,7 +2,7 @@
 
 Pos(u, v) = (x, y, z) of the surface point whose UV is (u, v) (Feng et al. 2018; TwoView eq. 2.10). Texel
 (i, j) of an S×S map samples u = (j + ½)/S, v = (i + ½)/S. Positions are in the frame that the 3×4 matrix
-leads to: pixels of the crop, z toward the camera and measured from the patch's minimum.
+leads to: pixels of the crop, z toward the camera and measured from the rim's rearmost point.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class UVSampler:
         return self.points(alpha_id, alpha_exp)[:, :, : self.size**2]
 
     def map(self, alpha_id: Tensor, alpha_exp: Tensor | None, matrix: Tensor) -> Tensor:
-        """(B, 3, S, S) position maps under affine `matrix` (B, 3, 4), z from the patch's minimum."""
+        """(B, 3, S, S) position maps under affine `matrix` (B, 3, 4), z from the rim's rearmost point."""
         return self.as_map(matrix[:, :, :3] @ self.points(alpha_id, alpha_exp) + matrix[:, :, 3:])
 
     def as_map(self, points: Tensor) -> Tensor:

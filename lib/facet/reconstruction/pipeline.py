@@ -53,7 +53,8 @@ def reconstruct(
         correct: turn the face upright first, for photos that are tilted or upside down (`correction`); True
             takes the tilt from the landmarks that are given, detected or in the network's own answer, an
             aligner is asked for them. A box that is given is moved with them where they agree with it.
-        device: where the network runs; None is a CUDA device if there is one, else the CPU.
+        device: where the network runs; None is where a network that is given lies (it is put into eval mode),
+            for others a CUDA device if there is one, else the CPU.
         refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
         prior: return the most probable face behind the network's position map (`prior.Prior`), which is
             closer to the truth where training was short; None does so for every system that gives a map.
@@ -67,6 +68,8 @@ def reconstruct(
     asked = isinstance(landmarks, str)
     if asked and landmarks != "network":
         raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
+    if device is None and isinstance(model, nn.Module):
+        device = next(model.parameters()).device
     device = device_of(device)
     network = _network(model, 1 if side is None else 2, device)
     output = getattr(network, "output", "map")

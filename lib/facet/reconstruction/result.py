@@ -29,7 +29,7 @@ class Reconstruction:
     What a system cannot give is None.
 
     Attributes:
-        vertices: (V, 3) float32; z is measured from the face's farthest point.
+        vertices: (V, 3) float32; z is measured from the rearmost point of the face's rim.
         triangles: (F, 3) int64, outward in the right-handed model frame (and in saved files).
         landmarks: (68, 3) float32, iBUG order; of volumetric systems x and y are found in the photo, z is the
             mean face's; None where no network found them.

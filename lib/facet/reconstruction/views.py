@@ -106,7 +106,9 @@ def _per_view(value, count: int, dimensions: int) -> list:
     if isinstance(value, list | tuple) and len(value) == 2:
         single = all(part is not None and np.ndim(part) == dimensions - 1 for part in value)
         if not single:
-            return [*value][:count]
+            if count == 1:
+                raise ValueError("two boxes or sets of landmarks are given for one photo: give one")
+            return [*value]
     if np.ndim(value) == dimensions + 1 and len(value) == count:
         return [*value]
     return [value, *[None] * (count - 1)]

@@ -34,7 +34,7 @@ def load(model: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Mod
 def find(system: str) -> Path:
     """The weights file of a system or its variant ("prn-all-poses"): of FACET_PROFILE, else the largest.
 
-    Released weights come before those that were trained on this machine.
+    Of released weights and those that were trained on this machine see `preferred`.
 
     Raises:
         ValueError: an unknown system.
@@ -62,20 +62,27 @@ def preferred_profiles() -> list[str]:
 
 def of_profile(system: str, profile: str) -> Path | None:
     """The weights file of a system in a profile, released or trained on this machine, else None."""
-    candidates = (
-        folder / f"{system}-{profile}.safetensors" for folder in (paths.WEIGHTS, paths.CACHE / "weights")
-    )
-    return next((path for path in candidates if path.is_file()), None)
+    from facet.training.weights import preferred
+
+    name = f"{system}-{profile}.safetensors"
+    return next(iter(preferred(paths.WEIGHTS / name, paths.CACHE / "weights" / name)), None)
 
 
 @lru_cache(maxsize=4)
 def _load(path: str, device: str, modified: int, size: int) -> nn.Module:
+    from facet.face_model import files
     from facet.networks import SYSTEMS, build
     from facet.training.weights import load_weights, read_metadata
 
     known = read_metadata(path).get("configuration", {})
     if known.get("system") not in SYSTEMS or not {"image_size", "width"} <= known.keys():
         raise ValueError(f"{path} does not say of which system it is: these are not weights of ours")
+    face_model = known.get("data", {}).get("face_model", files.VERSION)
+    if face_model != files.VERSION:
+        raise ValueError(
+            f"{path} was trained on version {face_model} of the face model, this is version {files.VERSION}: "
+            "train it again"
+        )
     network = build(
         known["system"], image_size=known["image_size"], width=known["width"], **known.get("options", {})
     )

@@ -6,7 +6,7 @@ from facet.rendering.interpolation import downsample, interpolate, map_from_mesh
 from facet.rendering.normals import triangle_normals, vertex_normals
 from facet.rendering.rasteriser import rasterise
 from facet.rendering.shading import harmonics, random_sh, shade, soft_light, spherical_harmonics
-from facet.rendering.texture import Pyramid, footprint_level, pyramid, sample_texture, stochastic_alpha
+from facet.rendering.texture import Pyramid, footprint_level, pyramid, sample_texture
 
 __all__ = [
     "Candidates",
@@ -25,7 +25,6 @@ __all__ = [
     "shade",
     "soft_light",
     "spherical_harmonics",
-    "stochastic_alpha",
     "triangle_normals",
     "vertex_normals",
 ]

@@ -31,6 +31,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from facet.rendering.zbuffer import pieces
+
 CUT = 1e-4  # a triangle whose probability at a pixel is less than this does not count there
 SLIVER = 1e-3  # a triangle with less of its longest side's square for an area counts as its nearest edge
 _FULL = 50.0  # log-odds of a triangle that covers its pixels fully
@@ -175,7 +177,7 @@ def _find(
     x0, y0, wide = x0.long(), y0.long(), (x1 - x0).long() + 1
     counts = wide * ((y1 - y0).long() + 1)
     parts = []
-    for some in _pieces(counts, CANDIDATES["cuda" if device.type == "cuda" else "cpu"]):
+    for some in pieces(counts, CANDIDATES["cuda" if device.type == "cuda" else "cpu"]):
         which = torch.repeat_interleave(counts[some]) + some.start
         starts = counts[some].cumsum(0) - counts[some]
         within = torch.arange(len(which), device=device) - starts[which - some.start]
@@ -195,19 +197,6 @@ def _find(
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         return _Pairs(*[empty] * 6, empty.bool(), empty.bool())
     return _Pairs(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def _pieces(counts: Tensor, limit: int) -> list[slice]:
-    """Slices of the boxes with about `limit` pixels each."""
-    if not len(counts):
-        return []
-    ends = counts.cumsum(0)
-    total = int(ends[-1])
-    if total <= limit:
-        return [slice(0, len(counts))]
-    marks = torch.arange(limit, total, limit, device=counts.device)
-    cuts = torch.searchsorted(ends, marks).unique().tolist()
-    return [slice(a, b) for a, b in zip([0, *cuts], [*cuts, len(counts)], strict=True) if b > a]
 
 
 def _inner_edges(triangles: Tensor, area: Tensor) -> Tensor:

@@ -6,14 +6,11 @@ texture is centred at u = (j + ½)/W, v = (i + ½)/H. Beyond the outermost centr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from facet.rendering.fragments import Candidates
 
 
 @dataclass(eq=False)
@@ -138,35 +135,6 @@ def _step(texels: Tensor, axis: int, mask: Tensor | None) -> Tensor:
     border = torch.full_like(texels[..., 0].narrow(axis, 0, 1), torch.inf)
     nearer = torch.minimum(torch.cat([step, border], axis), torch.cat([border, step], axis))
     return nearer.masked_fill(nearer.isinf(), 0)
-
-
-def stochastic_alpha(
-    alpha: Tensor, corner_uv: Tensor, seed: int, *, textured: Tensor | None = None
-) -> Callable[[Candidates], Tensor]:
-    """An `accept` hook for `rasterise`: surfaces are there with probability alpha (Enderton et al. 2010).
-
-    The draw is a hash of image, pixel, triangle and seed: the same on every device and however the work is
-    cut. With supersampling the mean of the samples is the blended colour, in whatever order the layers lie.
-
-    Args:
-        alpha: (B, 1, H, W) or (1, 1, H, W) in [0, 1].
-        corner_uv: (F, 3, 2).
-        textured: (F,) bool, triangles that alpha concerns (hair); the others are opaque. None: all.
-
-    Returns:
-        the hook, Candidates → (N,) bool.
-    """
-    table = pyramid(alpha, 1)
-
-    def accept(candidates: Candidates) -> Tensor:
-        uv = (corner_uv[candidates.triangle] * candidates.barycentrics.to(corner_uv.dtype)[..., None]).sum(1)
-        opacity = sample_points(table, candidates.image, uv)[:, 0]
-        seeds = torch.full_like(candidates.image, seed)
-        drawn = hashed(seeds, candidates.image, candidates.row, candidates.column, candidates.triangle)
-        kept = drawn < opacity
-        return kept if textured is None else kept | ~textured[candidates.triangle]
-
-    return accept
 
 
 def hashed(seed: Tensor, *parts: Tensor) -> Tensor:

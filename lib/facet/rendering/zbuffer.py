@@ -124,7 +124,7 @@ def paint(
         for chosen, asked in ((early, None), (~early, accept)):  # what is opaque hides much of what is not
             part = boxes.rows(chosen.nonzero().squeeze(1))
             backs = buffer.backs() if opaque and asked else None
-            for piece in _pieces(part.tiles, _TILE_PIECE[device]):
+            for piece in pieces(part.tiles, _TILE_PIECE[device]):
                 _paint(buffer, part.rows(piece), backs, asked, first)
         covered, seen = buffer.winners()
         found.append(torch.stack([covered + first * size[0] * size[1], seen]))
@@ -240,8 +240,8 @@ def _reached(corners: list[Tensor], left: Tensor, top: Tensor) -> Tensor:
     return ~(outside > 1e-6 * (size + 1).square())  # edge functions round
 
 
-def _pieces(counts: Tensor, limit: int) -> list[slice]:
-    """Slices of the boxes with about `limit` tiles each."""
+def pieces(counts: Tensor, limit: int) -> list[slice]:
+    """Slices of boxes that hold `counts` tiles or pixels each, with about `limit` of them together."""
     if not len(counts):
         return []
     ends = counts.cumsum(0)

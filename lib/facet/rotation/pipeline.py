@@ -18,14 +18,15 @@ class Pipeline(nn.Module):
 
     Attributes:
         rotator: photo → second view; reader: both (B, 6, S, S) → position map of the photo.
+        name: of the system, by what fits the face that is turned.
     """
 
-    def __init__(self, rotator: Rotator, reader: nn.Module):
+    def __init__(self, rotator: Rotator, reader: nn.Module, name: str = "rotation"):
         super().__init__()
         if reader.views != 2:
             raise ValueError(f"the pipeline needs a reader of two photos, {reader.name} reads {reader.views}")
         self.rotator, self.reader = rotator, reader
-        self.name, self.views, self.output = "rotation", 1, "map"
+        self.name, self.views, self.output = name, 1, "map"
         self.image_size, self.width = reader.image_size, reader.width
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,7 +53,8 @@ def load(
     fitter, generator, reader = (weights.load(path, device) for path in parts)
     face = face_model.load(device=device) if face is None else face
     rotator = Rotator(fit(fit_by, fitter, face), Completion(face), generator, to=to)
-    return Pipeline(rotator, reader).eval().to(device)
+    name = "rotation" if fit_by == "prn" else f"rotation-{fit_by}"
+    return Pipeline(rotator, reader, name).eval().to(device)
 
 
 def _parts(parts: tuple[str, ...]) -> list[str]:

@@ -30,6 +30,7 @@ from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import Description, Pictures, open_pictures
 from facet.synthetic.told import ToldBatches
+from facet.training import perceptual
 from facet.training import recipes as base
 from facet.training.adversarial import Reconstruction, Shares, fitted
 from facet.training.history import History
@@ -46,7 +47,6 @@ TRAININGS = {
 }
 # Of the generator: share of the profile's steps, of its batch, of its people.
 GAME = {"steps": 0.4, "batch": 0.5, "people": 0.5, "learning_rate": 4e-4}
-SHARES = Shares()
 
 
 def recipe(
@@ -75,6 +75,11 @@ def recipe(
     return made
 
 
+def shares(profile: Profile) -> Shares:
+    """Of a generator's losses; the option `perceptual` adds the loss that needs VGG-16's weights."""
+    return Shares(perceptual=float(profile.options.get("perceptual", 0.0)))
+
+
 def _game(made: Recipe, profile: Profile, fitted_by: str) -> Recipe:
     """A generator's training in terms of the profile's."""
     steps, batch = round(GAME["steps"] * profile.steps), max(1, round(GAME["batch"] * profile.batch))
@@ -84,7 +89,7 @@ def _game(made: Recipe, profile: Profile, fitted_by: str) -> Recipe:
     )  # fmt: skip
     data = {name: made.data[name] for name in ("validation_people", "generation", "face_model", "shown")}
     data["people"] = max(1, round(GAME["people"] * profile.people["train"]))
-    data.update(fit=fitted_by, shares=asdict(SHARES), views=VERSION)
+    data.update(fit=fitted_by, shares=asdict(shares(profile)), views=VERSION)
     return replace(made, settings=settings, data=data)
 
 
@@ -134,7 +139,10 @@ def _game_task(made: Recipe, profile: Profile, people: dict[str, Pictures], say)
         stored[split] = lesson_store(people[split], turner, kind, count, about).open(say=say)
     batches = LessonBatches(stored["train"], counts["train"], batch, made.settings.seed)
     held_out = LessonBatches(stored["validation"], counts["validation"], batch)
-    return Task(batches, Reconstruction(held_out.fixed()), nn.Identity(), fitted(profile.width, SHARES))
+    weighed = shares(profile)
+    judge = perceptual.load() if weighed.perceptual else None
+    play = fitted(profile.width, weighed, judge)
+    return Task(batches, Reconstruction(held_out.fixed()), nn.Identity(), play)
 
 
 def _views(made: Recipe, profile: Profile, people: dict[str, Pictures], say) -> dict[str, dict]:
@@ -177,7 +185,7 @@ def rotator(
     Raises:
         ValueError: PRN or the generator has no weights.
     """
-    how = {"train": train or ("auto" if profile.steps < 100 else "never"), "progress": "none", "seed": seed}
+    how = {"train": train or ("auto" if profile.brief else "never"), "progress": "none", "seed": seed}
     prn, _ = base.trained("prn", profile, variant="all-poses", device=device, **how)
     painter = None
     if generator is not None:
@@ -196,7 +204,6 @@ def trained(
     seed: int | None = None,
     device: str = "auto",
     train: str = "auto",
-    minutes: float | None = None,
     workers: int = 2,
     progress: str | None = "auto",
     say=None,
@@ -207,7 +214,7 @@ def trained(
     def data() -> Task:
         return task(made, profile, workers=workers, say=say)
 
-    return obtain(made, data, train=train, minutes=minutes, progress=progress)
+    return obtain(made, data, train=train, progress=progress)
 
 
 def ready(

@@ -53,14 +53,6 @@ def rotation_poses(generator: torch.Generator, people: int) -> Poses:
     return _with_tilt(generator, yaw, ROTATION_TILT)
 
 
-def pair_poses(generator: torch.Generator, people: int, *, tilt: float = ROTATION_TILT) -> Poses:
-    """A front view, |yaw| ≤ 45°, and a side view, 45° < |yaw| ≤ 100°, of each person, (people, 2)."""
-    front = _uniform(generator, (people,), -45.0, 45.0)
-    side = 100.0 - _uniform(generator, (people,), 0.0, 55.0)
-    sign = torch.where(_uniform(generator, (people,), 0.0, 1.0) < 0.5, -1.0, 1.0)
-    return _with_tilt(generator, torch.stack((front, side * sign), dim=1), tilt)
-
-
 def florence_poses() -> Poses:
     """The 27 poses of the Florence protocol, (27,), pitch outermost, roll 0 (Rotation section 5.2.1)."""
     pitch, yaw = torch.meshgrid(torch.tensor(FLORENCE_PITCH), torch.tensor(FLORENCE_YAW), indexing="ij")
@@ -88,11 +80,6 @@ class Camera:
     centre: Tensor
     distance: Tensor
     origin: Tensor | None = None
-
-    @classmethod
-    def orthographic(cls, scale: Tensor, centre: Tensor) -> Camera:
-        """A camera at infinity."""
-        return cls(scale, centre, torch.full_like(scale, math.inf))
 
     @classmethod
     def florence(cls, vertices: Tensor, image_size: int, *, field_of_view: float = 60.0) -> Camera:
@@ -165,79 +152,6 @@ def random_distance(
     inverse = _uniform(generator, (batch,), 0.0, 1.0) / nearest
     far = _uniform(generator, (batch,), 0.0, 1.0) < orthographic
     return torch.where(far, math.inf, 1 / inverse.clamp(min=1e-7))
-
-
-def random_camera(
-    generator: torch.Generator,
-    batch: int,
-    *,
-    image_size: int,
-    scale: tuple[float, float],
-    shift: float = 0.05,
-    nearest: float = NEAREST,
-    orthographic: float = 0.25,
-) -> Camera:
-    """Random scale (px per mm), place (share of the image size about its middle) and distance."""
-    size = _uniform(generator, (batch,), *scale)
-    centre = (image_size - 1) / 2 + image_size * _uniform(generator, (batch, 2), -shift, shift)
-    distance = random_distance(generator, batch, nearest=nearest, orthographic=orthographic)
-    return Camera(size, centre, distance)
-
-
-def perspective_matrix(
-    near: float, far: float, left: float, right: float, bottom: float, top: float
-) -> Tensor:
-    """(4, 4) M_PERSP, eye to canonical screen space (TwoView eq. 2.8; Theoharis et al.).
-
-    The eye looks along +z of a left-handed frame; left … top are where the frustum cuts the near plane. The
-    equation as printed serves a frustum that is symmetric about the axis; the third column's shear serves
-    any other.
-    """
-    width, height, depth = right - left, top - bottom, far - near
-    rows = (
-        (2 * near / width, 0.0, -(right + left) / width, 0.0),
-        (0.0, 2 * near / height, -(top + bottom) / height, 0.0),
-        (0.0, 0.0, (near + far) / depth, -2 * near * far / depth),
-        (0.0, 0.0, 1.0, 0.0),
-    )
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def viewport_matrix(low: tuple[float, float, float], high: tuple[float, float, float]) -> Tensor:
-    """(4, 4) M_VIEWPORT from [−1, 1]³ to the box from `low` to `high` (TwoView eq. 2.9).
-
-    `low` is the bottom left nearest corner; for our image frame its y is larger than that of `high`.
-    """
-    low_, high_ = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
-    matrix = torch.diag(torch.cat(((high_ - low_) / 2, torch.ones(1, dtype=torch.float64))))
-    matrix[:3, 3] = (high_ + low_) / 2
-    return matrix
-
-
-def perspective_chain(
-    points: Tensor,
-    *,
-    world_to_eye: Tensor,
-    frustum: tuple[float, float, float, float, float, float],
-    viewport: tuple[tuple[float, float, float], tuple[float, float, float]],
-) -> tuple[Tensor, Tensor]:
-    """Viewport · perspective · world→eye, then division by w (TwoView eq. 4.1).
-
-    Args:
-        points: (..., N, 3) in the world.
-        world_to_eye: (4, 4) scale, rotation and translation into the eye's frame.
-        frustum: (near, far, left, right, bottom, top) as :func:`perspective_matrix` takes them.
-        viewport: the corners that :func:`viewport_matrix` takes.
-
-    Returns:
-        (..., N, 3) viewport coordinates (z is the non-linear depth of the z-buffer), and (..., N) w, the
-        depth before the eye.
-    """
-    matrix = viewport_matrix(*viewport) @ perspective_matrix(*frustum) @ world_to_eye.to(torch.float64)
-    homogeneous = torch.cat((points, torch.ones_like(points[..., :1])), dim=-1).to(torch.float64)
-    moved = homogeneous @ matrix.to(points.device).T
-    w = moved[..., 3]
-    return (moved[..., :3] / w[..., None]).to(points.dtype), w.to(points.dtype)
 
 
 def _with_tilt(generator: torch.Generator, yaw: Tensor, tilt: float) -> Poses:

@@ -51,10 +51,9 @@ def prepare_step(network: nn.Module, optimiser, settings: Settings, step: int) -
     torch.manual_seed(random.Random(f"{settings.seed}-{step}").getrandbits(63))
     if hasattr(network, "at_step"):  # a network whose parts join in later
         network.at_step(step)
-    if step <= 1 / BATCH_NORM_MOMENTUM:
-        for layer in network.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = max(BATCH_NORM_MOMENTUM, 1 / (step + 1))
+    for layer in network.modules():  # always: no checkpoint keeps a momentum
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = max(BATCH_NORM_MOMENTUM, 1 / (step + 1))
 
 
 def share(batch: object, fabric) -> object:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from facet.face_model.position_map import vertices_from_map
+from facet.geometry import map_laplacian
 from facet.landmarks68 import FLIP, NOSE_TIP
 from facet.networks.ranges import to_pixels
 from facet.training import seams
@@ -50,9 +50,7 @@ def map_roughness(position_map: Tensor, weight: Tensor | None = None) -> Tensor:
     Returns:
         Scalar, in the map's unit.
     """
-    p = F.pad(position_map, (1, 1, 1, 1), mode="replicate")
-    around = (p[..., :-2, 1:-1] + p[..., 2:, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:]) / 4
-    length = ((position_map - around).square().sum(dim=1) + _TINY).sqrt().mean(dim=0)  # (S, S)
+    length = (map_laplacian(position_map).square().sum(dim=1) + _TINY).sqrt().mean(dim=0)  # (S, S)
     return length.mean() if weight is None else (weight * length).sum() / weight.sum()
 
 

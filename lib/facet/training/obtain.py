@@ -17,6 +17,7 @@ from facet.training.weights import (
     configuration_differences,
     configuration_hash,
     load_weights,
+    preferred,
     provenance,
     read_metadata,
     save_weights,
@@ -101,8 +102,8 @@ def obtain(
 
     Args:
         task: makes the data; called only when training is needed.
-        train: "auto" takes `<weights>/<name>.safetensors` or the cache's own if the configuration is equal,
-            else trains; "always" trains; "never" raises where no file fits.
+        train: "auto" takes `<name>.safetensors` of the cache or of the released weights (see `preferred`)
+            if the configuration is equal, else trains; "always" trains; "never" raises where no file fits.
         minutes: of training, see `fit`; `history.finished` is False if it was not enough.
         weights: folder of released weights.
         cache: folder under which new weights and checkpoints are kept.
@@ -121,22 +122,31 @@ def obtain(
         seed=recipe.settings.seed,
         **recipe.options,
     )
-    made = Path(cache) / "weights" / f"{recipe.name}.safetensors"
-    released = Path(weights) / made.name
-    refused = []
-    for path in (released, made) if train != "always" else ():
-        if reason := _misfit(path, recipe):
-            refused.append(reason)
-        else:
+    if train != "always":
+        for path in fitting(recipe, weights=weights, cache=cache)[:1]:
             metadata = load_weights(network, path)
             return network.eval(), History(metadata["history"], finished=True)
+    folders = Path(weights), Path(cache) / "weights"
     if train == "never":
-        raise ValueError(f"no weights for {recipe.name}, and train is never: " + "; ".join(refused))
+        reasons = "; ".join(_misfit(folder / f"{recipe.name}.safetensors", recipe) for folder in folders)
+        raise ValueError(f"no weights for {recipe.name}, and train is never: {reasons}")
     if "start" in recipe.data and not begun(recipe, cache):
         from facet.training.starts import first_weights, take_over, trained_network
 
-        take_over(network, trained_network(first_weights(recipe, (released.parent, made.parent))))
+        take_over(network, trained_network(first_weights(recipe, folders)))
+    made = folders[1] / f"{recipe.name}.safetensors"
     return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)
+
+
+def fitting(recipe: Recipe, *, weights: Path = WEIGHTS, cache: Path = CACHE) -> list[Path]:
+    """The files that hold a recipe's weights, released or trained on this machine; the first is to be taken.
+
+    Raises:
+        ValueError: a file is cut off.
+    """
+    name = f"{recipe.name}.safetensors"
+    there = preferred(Path(weights) / name, Path(cache) / "weights" / name)
+    return [path for path in there if not _misfit(path, recipe)]
 
 
 def _misfit(path: Path, recipe: Recipe) -> str:
@@ -171,6 +181,7 @@ def _train(network: nn.Module, recipe: Recipe, task: Task, path: Path, *, minute
     )
     if history.finished:
         save_trained(network, recipe, history, path)
+        load_weights(network, path)  # rounded as the next call will find it
         shutil.rmtree(folder, ignore_errors=True)
     return history
 

@@ -77,6 +77,6 @@ def load() -> Perceptual:
         )
     loss = Perceptual()
     stored = torch.load(place(), map_location="cpu", weights_only=True)
-    wanted = {name.removeprefix("features."): v for name, v in stored.items() if name.startswith("features.")}
-    loss.features.load_state_dict(wanted)
+    # the file has 13 convolutions and the layers that name pictures; all behind the last tap is left out
+    loss.features.load_state_dict({name: stored[f"features.{name}"] for name in loss.features.state_dict()})
     return loss

@@ -147,7 +147,6 @@ def trained(
     seed: int | None = None,
     device: str = "auto",
     train: str = "auto",
-    minutes: float | None = None,
     workers: int = 2,
     progress: str | None = "auto",
     say=None,
@@ -163,7 +162,6 @@ def trained(
         made,
         lambda: task(made, profile, workers=workers, say=say),
         train=train,
-        minutes=minutes,
         progress=progress,
     )
 
@@ -201,10 +199,10 @@ def ready(
     """Of some (system, variant) those that a comparison can show now, and a sentence on the others.
 
     With train = "auto" a comparison does not start trainings of half an hour to two hours: systems without
-    weights are left out and named. Budgets of a minute (`profile.steps` under 100) are trained, unless
+    weights are left out and named. Budgets of a minute (`Profile.brief`) are trained, unless
     train = "never". `find` makes the recipe of a system, as :func:`recipe` does.
     """
-    if train == "always" or (train == "auto" and profile.steps < 100):
+    if train == "always" or (train == "auto" and profile.brief):
         return list(systems), ""
     states = {pair: weights_state(find(pair[0], profile, variant=pair[1], seed=seed)) for pair in systems}
     found = [pair for pair in systems if states[pair].state in ("trained", "released")]

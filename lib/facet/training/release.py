@@ -6,7 +6,7 @@ from pathlib import Path
 from facet.files import write_beside
 from facet.paths import CACHE, REPORTS, WEIGHTS
 from facet.training.history import History
-from facet.training.obtain import Recipe
+from facet.training.obtain import Recipe, fitting
 from facet.training.weights import compact_weights, configuration_differences, read_metadata
 
 LIMIT = int(1.5 * 2**20)  # bytes of one released network; a clone fetches them all
@@ -31,24 +31,18 @@ class WeightsState:
 
 
 def weights_state(recipe: Recipe, *, weights: Path = WEIGHTS, cache: Path = CACHE) -> WeightsState:
-    """Which weights of a recipe there are; what was trained here comes before what was released before it.
+    """Which weights of a recipe there are: of what `obtain` would take, or else of a file that does not fit.
 
     Raises:
         ValueError: a file is cut off.
     """
     released, made = (Path(p) / f"{recipe.name}.safetensors" for p in (weights, Path(cache) / "weights"))
-    outdated = WeightsState(recipe.name, "none")
-    for state, path in (("trained", made), ("released", released)):
-        if not path.is_file():
-            continue
-        metadata = read_metadata(path)
-        if configuration_differences(metadata, recipe.configuration()):
-            outdated = WeightsState(recipe.name, "outdated", path, metadata)
-        elif state == "trained" and released.is_file() and read_metadata(released) == metadata:
-            return WeightsState(recipe.name, "released", released, metadata)
-        else:
-            return WeightsState(recipe.name, state, path, metadata)
-    return outdated
+    for path in fitting(recipe, weights=weights, cache=cache):
+        state = "released" if path == released else "trained"
+        return WeightsState(recipe.name, state, path, read_metadata(path))
+    for path in filter(Path.is_file, (released, made)):
+        return WeightsState(recipe.name, "outdated", path, read_metadata(path))
+    return WeightsState(recipe.name, "none")
 
 
 def release(

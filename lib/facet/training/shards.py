@@ -40,7 +40,8 @@ def export_shards(
         FileNotFoundError: no checkpoint.
         ValueError: not even the weights fit.
     """
-    blob = _fitting(read_checkpoint(folder), limit * files)
+    content = {**read_checkpoint(folder), "training": Path(folder).name}
+    blob = _fitting(content, limit * files)
     digest = hashlib.sha256(blob).hexdigest()[:16]
     count = -(-len(blob) // limit)
     out = Path(out)
@@ -59,7 +60,8 @@ def import_shards(out: str | os.PathLike, folder: str | os.PathLike) -> dict[str
     """Put shards together into a training folder, from which `fit` goes on.
 
     Returns:
-        step, best ("exact" | "float16" | "current"), moments ("exact" | "bfloat16" | "fresh").
+        step, training (name of the folder that was exported), best ("exact" | "float16" | "current"), moments
+        ("exact" | "bfloat16" | "fresh").
 
     Raises:
         FileNotFoundError: no shards.
@@ -79,13 +81,13 @@ def import_shards(out: str | os.PathLike, folder: str | os.PathLike) -> dict[str
     if hashlib.sha256(blob).hexdigest()[:16] != digest:
         raise ValueError(f"the shards in {out} do not add up to {digest}: one is cut off, copy them again")
     content = torch.load(io.BytesIO(blob), map_location="cpu", weights_only=True)
-    kept = content.pop("kept")
+    kept, training = content.pop("kept"), content.pop("training", None)
     if kept["best"] == "current":
         content["best"] = {name: value.clone() for name, value in content["network"].items()}
     content["best"] = _cast(content["best"], torch.float32)
     content["optimiser"] = _cast(content["optimiser"], torch.float32)
     write_checkpoint(folder, content)
-    return {"step": content["step"], **kept}
+    return {"step": content["step"], "training": training, **kept}
 
 
 def _shards(out: Path) -> list[Path]:

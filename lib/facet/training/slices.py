@@ -12,7 +12,7 @@ from facet.files import write_beside
 from facet.paths import CACHE, WEIGHTS
 from facet.training.checkpoint import FILE, read_checkpoint
 from facet.training.history import History
-from facet.training.obtain import Recipe, Task, obtain, training_folder
+from facet.training.obtain import Recipe, Task, fitting, obtain, training_folder
 from facet.training.shards import export_shards, import_shards
 
 
@@ -39,7 +39,7 @@ def train_slice(
         ValueError: shards are broken or belong to another training.
     """
     out, folder = Path(out), training_folder(recipe, cache)
-    if any(out.glob("shard-*.bin")) and train != "always":
+    if any(out.glob("shard-*.bin")):
         _take_over(out, folder)
     network, history = obtain(
         recipe, task, train=train, minutes=minutes, progress=progress, weights=weights, cache=cache
@@ -47,10 +47,9 @@ def train_slice(
     if not history.finished:
         export_shards(folder, out)
         return network, history
-    name = f"{recipe.name}.safetensors"
-    made = Path(cache) / "weights" / name
-    with write_beside(out / name) as temporary:
-        shutil.copyfile(made if made.is_file() else Path(weights) / name, temporary)
+    (path,) = fitting(recipe, weights=weights, cache=cache)[:1]
+    with write_beside(out / path.name) as temporary:
+        shutil.copyfile(path, temporary)
     for shard in out.glob("shard-*.bin"):
         shard.unlink()
     return network, history
@@ -60,8 +59,13 @@ def _take_over(out: Path, folder: Path) -> None:
     """Put the shards' checkpoint into the training folder, unless the one there is as far."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as incoming:
-        step = import_shards(out, incoming)["step"]
-        if (folder / FILE).is_file() and read_checkpoint(folder)["step"] >= step:
+        found = import_shards(out, incoming)
+        if found["training"] != folder.name:
+            raise ValueError(
+                f"the shards in {out} are of the training {found['training']}, not of {folder.name}: "
+                "name another folder"
+            )
+        if (folder / FILE).is_file() and read_checkpoint(folder)["step"] >= found["step"]:
             return
         for path in Path(incoming).iterdir():
             with write_beside(folder / path.name) as temporary:

@@ -102,6 +102,20 @@ def load_weights(
     return metadata
 
 
+def preferred(released: Path, made: Path) -> list[Path]:
+    """Those of two weights files that exist, the one to be taken first.
+
+    What was trained on this machine (`made`) comes first where it is another run of the configuration that
+    was released; of the same run the released file, which everybody has, and whose rounding differs.
+    """
+    there = [path for path in (released, made) if path.is_file()]
+    if len(there) == 2:
+        known = [read_metadata(path) for path in there]
+        if known[0] != known[1] and len({one.get("configuration_hash") for one in known}) == 1:
+            there.reverse()
+    return there
+
+
 def compact_weights(path: str | os.PathLike) -> bytes:
     """A weights file in about half its bytes, with the same metadata.
 
