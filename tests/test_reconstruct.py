@@ -174,6 +174,7 @@ def test_a_face_that_is_turned_away_gets_the_network_of_all_poses(monkeypatch, y
     known = {"prn": Oracle(matrix), "prn-all-poses": Oracle(matrix)}
     seen = transform_points(matrix, _face().mean[None])[0, _face().landmarks, :2]
     finder = SimpleNamespace(image_size=MAP)
+    monkeypatch.setattr(weights, "first_of", lambda *systems: systems[-1])
     monkeypatch.setattr(weights, "load", lambda name, device: known[name])
     monkeypatch.setattr(landmarks, "load_network", lambda device: finder)
     monkeypatch.setattr(landmarks, "landmarks_of_crops", lambda network, crop: seen[None])
@@ -379,6 +380,17 @@ def test_what_has_no_weights_says_how_to_make_them(name, command, monkeypatch):
             ValueError, match=f"unknown model '{wrong}': take one of coefficients, .*vrn-multitask"
         ):
             weights.find(wrong)
+
+
+def test_auto_takes_the_better_of_what_the_first_profile_has(monkeypatch):
+    there = {("prn", "full"), ("prn", "small"), ("prn-longer", "small")}
+    monkeypatch.setattr(weights, "of_profile", lambda *asked: "-".join(asked) if asked in there else None)
+    monkeypatch.delenv("FACET_PROFILE", raising=False)
+    assert weights.first_of("prn-longer", "prn") == "prn-full"
+    monkeypatch.setenv("FACET_PROFILE", "small")
+    assert weights.first_of("prn-longer", "prn") == "prn-longer-small"
+    with pytest.raises(FileNotFoundError, match=r"no weights of twoview in .*by `facet train twoview`$"):
+        weights.first_of("twoview")
 
 
 def test_weights_of_another_face_model_are_refused(tmp_path):

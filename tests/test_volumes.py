@@ -11,7 +11,7 @@ from torch import nn
 
 import facet
 from facet import profiles
-from facet.evaluation.protocol import Counted, Surface, evaluate
+from facet.evaluation.protocol import Surface
 from facet.evaluation.volumetric import closest_points, correspondences, evaluate_surfaces, face_region
 from facet.face_model import load
 from facet.geometry import model_to_image, rotation_matrix, transform_points
@@ -230,19 +230,6 @@ def test_what_is_not_found_has_no_error_but_is_counted(model):
     others = counts.drop(index=("found", "%"))
     assert (others["size"] == 2).all()
     assert {metric for metric, _ in others.index} == {"correspondence", "correspondence-aligned", "landmarks"}
-
-
-def test_landmarks_without_depth_are_scored_and_start_no_icp(model):
-    truth = face_in_crop(model)
-    about = {"vertices": truth, "scale": 0.3, "yaw": 0.0, "pitch": 0.0, "identity": 1}
-    sample = {**about, "images": torch.zeros(3, 64, 64)}
-    part = Counted(model)
-    marks = truth[model.landmarks, :2] + 1.0
-    surface = Surface(truth[part.vertices], part.triangles, marks)
-    frame = evaluate(lambda images: [surface], [sample], model, name="flat", test_set="one")
-    value = frame.set_index(["metric", "normaliser"])["value"]
-    assert value["icp", "mm"] == pytest.approx(0, abs=1e-3)
-    assert value["landmarks", "landmark-box"] > 1
 
 
 # ---- networks

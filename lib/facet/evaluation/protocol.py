@@ -35,13 +35,12 @@ from facet.evaluation.statistics import TIDY_COLUMNS
 
 @dataclass(frozen=True)
 class Surface:
-    """A prediction without the model's correspondence (VRN): only ICP and landmarks can score it.
+    """A prediction without the model's correspondence (VRN), see `volumetric.evaluate_surfaces`.
 
     Attributes:
         vertices: (N, 3) pixels, image frame.
         triangles: (F, 3).
-        landmarks: (68, 3) pixels, or (68, 2) where only the image's are known, or None. Without their depth
-            ICP starts where the prediction lies.
+        landmarks: (68, 2 or 3) pixels, or None.
     """
 
     vertices: Tensor
@@ -185,24 +184,22 @@ def _score(predicted, truth: Tensor, scale: Tensor, counted: Counted, *, icp: bo
     marks = predicted[:, counted.landmarks]
     scores |= _divide("landmarks", landmark_error(marks, landmarks), true_sizes)
     if icp:
-        surfaces = [Surface(v, counted.triangles, m) for v, m in zip(ours, marks, strict=True)]
-        scores |= _score_icp(surfaces, face, landmarks, scale, true_sizes, counted)
+        scores |= _score_icp(ours, marks, face, landmarks, scale, true_sizes, counted)
     return scores
 
 
-def _score_icp(surfaces, face, landmarks, scale, true_sizes, counted) -> dict:
+def _score_icp(predicted, predicted_landmarks, face, landmarks, scale, true_sizes, counted) -> dict:
     """Both directions of the scan-like error."""
     sides: dict[str, list[Tensor]] = {"icp": [], "icp-reverse": []}
     boxes = []
-    for surface, vertices, marks in zip(surfaces, face, landmarks, strict=True):
-        start = surface.landmarks is not None and surface.landmarks.shape[1] == 3
+    for ours, marks, vertices, true in zip(predicted, predicted_landmarks, face, landmarks, strict=True):
         found = icp_error(
-            surface.vertices,
+            ours,
             vertices,
-            predicted_triangles=surface.triangles,
+            predicted_triangles=counted.triangles,
             true_triangles=counted.triangles,
-            predicted_landmarks=surface.landmarks if start else None,
-            true_landmarks=marks if start else None,
+            predicted_landmarks=marks,
+            true_landmarks=true,
         )
         sides["icp"].append(found.forward.mean())
         sides["icp-reverse"].append(found.backward.mean())

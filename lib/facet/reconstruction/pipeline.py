@@ -21,6 +21,8 @@ from facet.reconstruction.views import View, crop_matrix, moved, views_of
 
 # Degrees of yaw from which a photo is no front photo: PRN learns from 14° at most, others from 67.5° on.
 TURNED = 30.0
+# What "auto" takes for one photo and for two, the better first.
+AUTO = {1: ("prn-longer", "prn"), 2: ("twoview",)}
 # Systems that make their second photo themselves: which fit finds the head (`rotation.fits`).
 ROTATIONS = {"rotation": "prn", "rotation-coefficients": "coefficients"}
 
@@ -43,9 +45,10 @@ def reconstruct(
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
         model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": for
-            two photos TwoView, for one PRN, and for a face that is turned away further than PRN has seen
-            PRN's "all-poses". Volumetric systems give a closed mesh of their own, without map and texture;
-            "rotation" finds the head that it turns by PRN, "rotation-coefficients" by Coefficients.
+            two photos TwoView, for one PRN ("prn-longer" if there is one), and for a face that is turned
+            away further than PRN has seen PRN's "all-poses". Volumetric systems give a closed mesh of their
+            own, without map and texture; "rotation" finds the head that it turns by PRN,
+            "rotation-coefficients" by Coefficients.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
             "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
@@ -69,7 +72,7 @@ def reconstruct(
     if asked and landmarks != "network":
         raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
     if device is None and isinstance(model, nn.Module):
-        device = next(model.parameters()).device
+        device = next((parameter.device for parameter in model.parameters()), None)
     device = device_of(device)
     network = _network(model, 1 if side is None else 2, device)
     output = getattr(network, "output", "map")
@@ -265,8 +268,9 @@ def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Mo
     if isinstance(model, nn.Module):
         network = model.eval().to(device)
     else:
-        name = ("prn", "twoview")[photos - 1] if model == "auto" else model
-        network = _rotation(name, str(device)) if name in ROTATIONS else weights.load(name, device)
+        if model == "auto":
+            model = weights.first_of(*AUTO[photos])
+        network = _rotation(model, str(device)) if model in ROTATIONS else weights.load(model, device)
     if network.views != photos:
         needs = {1: "one photo", 2: "two photos, front and side"}[network.views]
         raise ValueError(

@@ -54,6 +54,19 @@ def find(system: str) -> Path:
     raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `{command}`")
 
 
+def first_of(*systems: str) -> Path:
+    """The weights file of the first of some systems that has one, in the first profile that has any.
+
+    Raises:
+        FileNotFoundError: none is on this machine; the message says how the last one's are made.
+    """
+    for profile in preferred_profiles():
+        for system in systems:
+            if path := of_profile(system, profile):
+                return path
+    return find(systems[-1])
+
+
 def preferred_profiles() -> list[str]:
     """Profiles in the order in which weights are looked for: that of FACET_PROFILE, then PROFILES."""
     wanted = os.environ.get("FACET_PROFILE")

@@ -38,7 +38,7 @@ def profile(*, samples: int, people: Mapping[str, int], batch: int = 8) -> profi
     """What the cells have in common, as a profile of their own."""
     steps = samples // batch
     return profiles.Profile(
-        name="volumes", image_size=64, volume=(32, 32, 32), width=0.25, people=people, views=3,
+        name="volumes", image_size=64, volume=(32, 32, 32), width=0.25, people=people,
         rendered="cached", batch=batch, samples=samples, learning_rate=2e-3,
         validate_every=max(1, steps // 12), halve_every=5, patience=0, threads=1,
         options={"augmentation": "photo-light", "volume_augmentation": "photo-light", "generation": 2},
