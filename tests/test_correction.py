@@ -134,7 +134,9 @@ def test_reconstruct_undoes_the_turn(turn, monkeypatch):
     """The result lies on the turned photo: the spots' landmarks are where the spots are."""
     model = load()
     photo, marks = painted(turn)
-    monkeypatch.setattr(pipeline, "ask_twice", predict)  # the mean with the mirror image knows no colours
+    monkeypatch.setattr(
+        pipeline, "predict_with_flip", predict
+    )  # the mean with the mirror image knows no colours
     vertices, view = reconstruction.surface(
         photo, SpotReader(model).eval(), model, landmarks=marks, correct=True
     )
@@ -150,7 +152,7 @@ def test_surface_is_what_reconstruct_gives(monkeypatch):
     model = load()
     photo, marks = painted(20.0)
     network = SpotReader(model).eval()
-    monkeypatch.setattr(pipeline, "ask_twice", predict)
+    monkeypatch.setattr(pipeline, "predict_with_flip", predict)
     for how, noise in (({}, {}), ({"prior": False}, {"noise": 0.0})):
         whole = pipeline.reconstruct(photo, model=network, landmarks=marks, device="cpu", **how)
         vertices, _ = reconstruction.surface(photo, network, model, landmarks=marks, **noise)

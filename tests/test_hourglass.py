@@ -12,7 +12,7 @@ from facet.augment import Augmentation
 from facet.face_model import load
 from facet.landmarks68 import FLIP
 from facet.networks import build, macs, parameters, predict_landmarks
-from facet.networks.hourglass import Hourglass, Residual, depth_of
+from facet.networks.hourglass import Hourglass, ResidualModule, depth_of
 from facet.synthetic.batches import Batches, Validation
 from facet.synthetic.dataset import open_pictures
 from facet.synthetic.points import LandmarkTruth
@@ -39,7 +39,7 @@ def test_papers_sizes():
     residual = (
         256 * 128 + 9 * 128 * 128 + 128 * 256 + 256 + 2 * (256 + 128 + 128)
     )  # convolutions, bias, norms
-    assert parameters(Residual(256, 256)) == residual
+    assert parameters(ResidualModule(256, 256)) == residual
     assert parameters(Hourglass(4, 256)) == 13 * residual
 
 
@@ -52,7 +52,7 @@ def test_hourglass_goes_down_to_four_places(side, depth):
 
     hourglass = Hourglass(depth_of(side), 8).eval()
     for module in hourglass.modules():
-        if isinstance(module, Residual):
+        if isinstance(module, ResidualModule):
             module.register_forward_hook(note)
     x = torch.rand(1, 8, side, side, generator=generator())
     assert depth_of(side) == depth

@@ -14,7 +14,7 @@ from facet.networks.rotation import discriminators
 from facet.rendering import map_from_mesh, vertex_normals
 from facet.training import PositionLoss, Settings
 from facet.training import perceptual as vgg
-from facet.training.adversarial import Game, GameLoss, Reconstruction, Shares, fitted, hinge
+from facet.training.adversarial import Game, GameLoss, ReconstructionError, Shares, fitted, hinge
 from facet.training.told_loss import ToldLoss
 
 SIZE = 64
@@ -241,7 +241,7 @@ def lessons(step):
 
 def test_the_game_teaches_the_generator_and_resumes(tmp_path):
     settings = Settings(steps=24, batch=4, learning_rate=3e-3, validate_every=6, patience=0, prefetch=0)
-    validate = Reconstruction([lessons(1000)])
+    validate = ReconstructionError([lessons(1000)])
 
     def play(minutes=None, folder=None, steps=24):
         network = build("rotation", image_size=32, width=0.1)

@@ -150,7 +150,7 @@ def test_an_unknown_side_is_refused():
 @pytest.mark.parametrize("read", [study.smoothed, study.with_prior])
 def test_a_system_is_read_as_reconstruct_does(read):
     from facet.face_model import load
-    from facet.reconstruction import View, ask_twice, reconstruct_views, vertices_of_crops
+    from facet.reconstruction import View, predict_with_flip, reconstruct_views, vertices_of_crops
 
     model, network = load(), build("prn", image_size=SIZE, width=0.1).eval()
     photo = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
@@ -165,10 +165,10 @@ def test_a_system_is_read_as_reconstruct_does(read):
     torch.testing.assert_close(found, inside.view_as(found), atol=2e-3, rtol=0)
     assert system.label == f"prn all-poses {'prior' if system.noise else 'smoothed'}"
     torch.testing.assert_close(system.predictor(model, SIZE)(crop), found)
-    mirrored = ask_twice(network, crop.flip(3)).flip(3)
+    mirrored = predict_with_flip(network, crop.flip(3)).flip(3)
     x, y, z = mirrored.unbind(dim=1)
     back = torch.stack((SIZE - 1 - x, y, z), dim=1)
-    torch.testing.assert_close(back, ask_twice(network, crop), atol=1e-3, rtol=0)
+    torch.testing.assert_close(back, predict_with_flip(network, crop), atol=1e-3, rtol=0)
 
 
 @pytest.mark.assets

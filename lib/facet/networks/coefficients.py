@@ -21,7 +21,7 @@ EXPANSION = 4  # of a bottleneck
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB
 
 
-class Residual(nn.Module):
+class ResNetBlock(nn.Module):
     """relu(shortcut(x) + body(x)): two 3×3 convolutions, or 1×1, 3×3, 1×1 with four times the channels."""
 
     def __init__(self, inputs: int, channels: int, stride: int, bottleneck: bool):
@@ -91,7 +91,7 @@ class CoefficientsNetwork(nn.Module):
         for stage, (filters, count) in enumerate(zip(CHANNELS, repeats, strict=True)):
             for number in range(count):
                 stride = 2 if stage > 0 and number == 0 else 1
-                layers.append(Residual(channels, scaled(filters, width), stride, bottleneck))
+                layers.append(ResNetBlock(channels, scaled(filters, width), stride, bottleneck))
                 channels = layers[-1].outputs
         self.encoder = nn.Sequential(*layers)
         self.decoder = nn.Sequential(
@@ -106,7 +106,7 @@ class CoefficientsNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            if isinstance(module, Residual):
+            if isinstance(module, ResNetBlock):
                 nn.init.zeros_(module.body[-1].weight)
         nn.init.zeros_(self.decoder[-1].weight)
         nn.init.zeros_(self.decoder[-1].bias)

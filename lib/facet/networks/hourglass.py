@@ -16,7 +16,7 @@ STRIDE = 4  # photo pixels a feature
 LOWEST = 4  # least side of the features
 
 
-class Residual(nn.Module):
+class ResidualModule(nn.Module):
     """Pre-activated bottleneck (He et al. 2016): 1x1 N/2, 3x3 N/2, 1x1 N; 1x1 shortcut where N changes."""
 
     def __init__(self, inputs: int, outputs: int):
@@ -38,10 +38,10 @@ class Hourglass(nn.Module):
 
     def __init__(self, depth: int, channels: int):
         super().__init__()
-        self.beside = Residual(channels, channels)
-        self.down = Residual(channels, channels)
-        self.inner = Hourglass(depth - 1, channels) if depth > 1 else Residual(channels, channels)
-        self.up = Residual(channels, channels)
+        self.beside = ResidualModule(channels, channels)
+        self.down = ResidualModule(channels, channels)
+        self.inner = Hourglass(depth - 1, channels) if depth > 1 else ResidualModule(channels, channels)
+        self.up = ResidualModule(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
@@ -62,7 +62,12 @@ def stem(inputs: int, width: float) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, first, 7, 2, 3, bias=False),
         *(batch_norm(first), nn.ReLU(inplace=True)),
-        *(Residual(first, second), nn.MaxPool2d(2), Residual(second, third), Residual(third, last)),
+        *(
+            ResidualModule(first, second),
+            nn.MaxPool2d(2),
+            ResidualModule(second, third),
+            ResidualModule(third, last),
+        ),
     )
 
 
@@ -71,7 +76,7 @@ def stage(image_size: int, channels: int) -> nn.Sequential:
     check_image_size(image_size, 1.0)
     return nn.Sequential(
         Hourglass(depth_of(image_size // STRIDE), channels),
-        Residual(channels, channels),
+        ResidualModule(channels, channels),
         *(nn.Conv2d(channels, channels, 1, bias=False), batch_norm(channels), nn.ReLU(inplace=True)),
     )
 
@@ -84,7 +89,7 @@ def initialise(network: nn.Module) -> None:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     for module in network.modules():
-        if isinstance(module, Residual):
+        if isinstance(module, ResidualModule):
             nn.init.zeros_(module.body[-1].weight)
 
 

@@ -1,6 +1,6 @@
 """Reconstruction: from photographs to a face in 3D, in files and in viewers."""
 
-from facet.reconstruction.crops import ask_twice, vertices_of_crops
+from facet.reconstruction.crops import predict_with_flip, vertices_of_crops
 from facet.reconstruction.detect import Face, FaceNotFoundError, find_face, find_faces
 from facet.reconstruction.pipeline import (
     View,
@@ -17,10 +17,10 @@ __all__ = [
     "Pose",
     "Reconstruction",
     "View",
-    "ask_twice",
     "find_face",
     "find_faces",
     "head_pose",
+    "predict_with_flip",
     "reconstruct",
     "reconstruct_views",
     "surface",

@@ -24,7 +24,7 @@ def to_photo(matrix: Tensor, points: Tensor) -> np.ndarray:
     return apply(invert(matrix[None].cpu().double())[0], points[:, :2].cpu().double()).numpy()
 
 
-def ask_twice(network: nn.Module, images: Tensor) -> Tensor:
+def predict_with_flip(network: nn.Module, images: Tensor) -> Tensor:
     """(B, 3, S, S) maps of (B, C, S, S) crops: the mean of the answers to them and to their mirror images."""
     from facet.networks import predict
 
@@ -39,4 +39,6 @@ def vertices_of_crops(network: nn.Module, images: Tensor, face, *, noise: float 
 
     `noise` is of the maps, mm, as of `complete`; 0 is `reconstruct` with `prior=False`.
     """
-    return torch.stack([complete(found, face, noise=noise)[0] for found in ask_twice(network, images)])
+    return torch.stack(
+        [complete(found, face, noise=noise)[0] for found in predict_with_flip(network, images)]
+    )

@@ -13,7 +13,7 @@ from facet.crop import crop_image
 from facet.geometry import euler_angles
 from facet.landmarks68 import FLIP
 from facet.reconstruction import detect, weights
-from facet.reconstruction.crops import ask_twice, square, to_photo
+from facet.reconstruction.crops import predict_with_flip, square, to_photo
 from facet.reconstruction.views import View
 
 ROUNDS = 2  # crops that are asked, the first by the box, the others by what was found in the last
@@ -66,7 +66,7 @@ def find(image: np.ndarray, box: np.ndarray, network: nn.Module, face) -> np.nda
         return find_landmarks(image, box, network)
     matrix = square(box, network.image_size)
     crop = crop_image(image, matrix, network.image_size).to(next(network.parameters()).device)
-    return of_map(ask_twice(network, crop)[0], matrix, face)
+    return of_map(predict_with_flip(network, crop)[0], matrix, face)
 
 
 def of_map(position_map: Tensor, matrix: Tensor, face) -> np.ndarray:

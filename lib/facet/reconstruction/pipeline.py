@@ -13,7 +13,7 @@ from facet.geometry import similarity, transform_points
 from facet.images import ImageLike
 from facet.reconstruction import correction, detect, weights
 from facet.reconstruction.complete import complete
-from facet.reconstruction.crops import ask_twice
+from facet.reconstruction.crops import predict_with_flip
 from facet.reconstruction.prior import NOISE
 from facet.reconstruction.result import Pose, Reconstruction
 from facet.reconstruction.unwrap import at_uv, unwrap
@@ -304,7 +304,7 @@ def _predict(views: list[View], network: nn.Module) -> tuple[Tensor, Tensor]:
     size, device = network.image_size, next(network.parameters()).device
     matrices = [crop_matrix(view, size) for view in views]
     crops = [crop_image(view.image, matrix, size) for view, matrix in zip(views, matrices, strict=True)]
-    return ask_twice(network, torch.cat(crops, dim=1).to(device))[0], matrices[0][0].to(device)
+    return predict_with_flip(network, torch.cat(crops, dim=1).to(device))[0], matrices[0][0].to(device)
 
 
 def _to_bytes(values: Tensor) -> np.ndarray:

@@ -32,7 +32,7 @@ from facet.synthetic.dataset import Description, Pictures, open_pictures
 from facet.synthetic.told import ToldBatches
 from facet.training import perceptual
 from facet.training import recipes as base
-from facet.training.adversarial import Reconstruction, Shares, fitted
+from facet.training.adversarial import ReconstructionError, Shares, fitted
 from facet.training.history import History
 from facet.training.losses import PositionLoss
 from facet.training.obtain import Recipe, Task, obtain
@@ -142,7 +142,7 @@ def _game_task(made: Recipe, profile: Profile, people: dict[str, Pictures], say)
     weighed = shares(profile)
     judge = perceptual.load() if weighed.perceptual else None
     play = fitted(profile.width, weighed, judge)
-    return Task(batches, Reconstruction(held_out.fixed()), nn.Identity(), play)
+    return Task(batches, ReconstructionError(held_out.fixed()), nn.Identity(), play)
 
 
 def _views(made: Recipe, profile: Profile, people: dict[str, Pictures], say) -> dict[str, dict]:

@@ -106,7 +106,7 @@ def reconstruction(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return (weight * (picture - truth).abs()).sum() / (3 * weight.sum()).clamp(min=1e-6)
 
 
-class Reconstruction:
+class ReconstructionError:
     """Validation: mean reconstruction error of a generator over fixed batches."""
 
     def __init__(self, batches: list):
