@@ -94,6 +94,14 @@ def test_links_lead_somewhere(path):
     assert not missing
 
 
+def test_links_of_the_stored_pages_lead_somewhere():
+    pages = [p for p in (REPORTS / n / "index.html" for n in ("small", "full")) if p.is_file()]
+    assert pages
+    for page in pages:
+        for target in re.findall(r'(?:href|src)="([^"#]+)"', page.read_text(encoding="utf-8")):
+            assert "//" in target or (page.parent / target).exists(), f"{page}: {target}"
+
+
 def test_commands_exist():
     from facet.cli import main
 

@@ -19,8 +19,7 @@ from facet.face_model.once import once_for
 from facet.geometry import Similarity, similarity_of_moments
 
 # σ, mm: the root mean square displacement of the counted vertices by the noise of one direction b_k alone.
-# Chosen on validation people of the second generation: PRN and TwoView of 80,000 pictures are best from 0.25
-# to 0.5.
+# Chosen on validation people of the second generation, for PRN and TwoView of 80,000 pictures.
 NOISE = 0.35
 FACES = 4000  # sampled expressions
 ROUNDS = 3  # of fitting T and c in turn
