@@ -315,7 +315,11 @@ def test_spots_stay_on_the_face(painted, people, column):
     assert not changed[:, chart.face == 0].any()
     assert changed[:, face(chart)].any(1).float().mean() > 0.9
     assert changed[:, face(chart)].float().mean() < 0.7
-    assert (after[..., 0] <= before[..., 0] + 1e-6).all() or column == 2
+    red, green = (after - before)[..., :2].unbind(-1)
+    if column == 2:  # blemishes redden: they may brighten red, and darken green more
+        assert (green <= red + 1e-4).all()
+    else:
+        assert (red <= 1e-6).all()
 
 
 @pytest.mark.assets
