@@ -26,7 +26,7 @@ from facet.synthetic.batches import Batches
 from facet.synthetic.dataset import open_pictures
 from facet.synthetic.stream import Stream
 from facet.synthetic.test_sets import FRONT, TestSet
-from facet.training import History, coefficient_recipes, configuration_hash, obtain, recipes
+from facet.training import History, coefficient_recipes, common, configuration_hash, obtain, recipes
 
 SIZE = tiny_people.SIZE
 PROFILE = profiles.load("smoke").with_(people={"train": 4, "val": 3, "test": 2}, samples=12, validate_every=2)
@@ -40,8 +40,8 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "CACHE", home / "data" / "cache")
         patch.setattr(compact, "VERTICES", 300)
-        plain = recipes.Description
-        patch.setattr(recipes, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+        plain = common.Description
+        patch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
         yield home
 
 

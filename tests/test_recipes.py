@@ -13,7 +13,7 @@ from facet.augment import Augmentation
 from facet.face_model import files
 from facet.synthetic.batches import Batches
 from facet.synthetic.stream import Stream
-from facet.training import configuration_hash, obtain, recipes
+from facet.training import common, configuration_hash, obtain, recipes
 
 PROFILE = profiles.load("smoke").with_(people={"train": 4, "val": 3, "test": 2}, samples=12, validate_every=2)
 
@@ -25,8 +25,8 @@ def home(tmp_path_factory):
     files.ensure()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "CACHE", home / "data" / "cache")
-        plain = recipes.Description
-        patch.setattr(recipes, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+        plain = common.Description
+        patch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
         yield home
 
 

@@ -27,7 +27,7 @@ from facet.synthetic import test_sets
 from facet.synthetic.batches import FRONT, Batches
 from facet.synthetic.dataset import open_pictures
 from facet.synthetic.told import ToldBatches
-from facet.training import configuration_hash
+from facet.training import common, configuration_hash
 from facet.training import recipes as base
 
 PROFILE = profiles.load("smoke").with_(people={"train": 4, "val": 2, "test": 2}, samples=12, validate_every=2)
@@ -41,8 +41,8 @@ def home(tmp_path_factory):
     files.ensure()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "CACHE", home / "data" / "cache")
-        plain = recipes.Description
-        patch.setattr(recipes, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+        plain = common.Description
+        patch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
         yield home
 
 

@@ -33,7 +33,7 @@ from facet.studies import (
 from facet.studies import train as training
 from facet.synthetic import eye_assets
 from facet.synthetic.factors import GROUPS
-from facet.training import History, recipes, save_weights, volumetric
+from facet.training import History, common, recipes, save_weights
 from facet.training.weights import compact_weights
 
 
@@ -131,9 +131,8 @@ def test_people_are_rendered_no_longer_than_the_time_allows(which, home, tmp_pat
     """The call ends with the shard at which the time is over; by a clock that ticks when it is looked at."""
     ticks = itertools.count()
     monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-    plain = recipes.Description
-    for module in (recipes, volumetric):
-        monkeypatch.setattr(module, "Description", lambda *a, **k: plain(*a, **{"shard": 1, **k}))
+    plain = common.Description
+    monkeypatch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 1, **k}))
     base = profiles.load("smoke").with_(people={"train": 3, "val": 2, "test": 2}, samples=16)
     monkeypatch.setattr(people, "BUDGETS", ((1, 16),))
     tiny = {
@@ -151,8 +150,8 @@ def test_people_are_rendered_no_longer_than_the_time_allows(which, home, tmp_pat
 @pytest.mark.assets
 def test_a_cell_of_the_volumes_study_is_trained_and_scored(home, tmp_path, monkeypatch):
     """Two people, sixteen pictures, one Florence person: means by hand, with an empty volume among them."""
-    plain = volumetric.Description
-    monkeypatch.setattr(volumetric, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+    plain = common.Description
+    monkeypatch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
     tiny = volumes.study(samples=16, train=2, validation=2, test_people=1)
     where = {"reports": tmp_path / "reports", "cache": tmp_path / "cache"}
     emptied = []

@@ -189,7 +189,9 @@ def test_turned_heads_point_where_they_should(model):
     assert x[1, 30] < x[1, [2, 14]].min()
     up = y[:, 30] - (y[:, 0] + y[:, 16]) / 2  # the nose's height below the jaw's ends
     assert up[2] < up[3] - 5  # pitch > 0: the nose goes up
-    assert y[4, 36] > y[4, 45] + 5  # roll > 0: the head tilts toward the subject's right, their right eye sinks
+    assert (
+        y[4, 36] > y[4, 45] + 5
+    )  # roll > 0: the head tilts toward the subject's right, their right eye sinks
 
 
 # Pictures

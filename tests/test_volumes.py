@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from torch import nn
 
 import facet
-from facet import profiles
+from facet import profiles, trainings
 from facet.evaluation.protocol import Surface
 from facet.evaluation.volumetric import closest_points, correspondences, evaluate_surfaces, face_region
 from facet.face_model import load
@@ -24,7 +24,7 @@ from facet.reconstruction.bodies import UNLABELLED, components, largest_body, me
 from facet.reconstruction.isosurface import isosurface
 from facet.rendering.voxels import Lattice, pack, unpack
 from facet.synthetic.solids import solids_of
-from facet.training import recipes, volumetric
+from facet.training import common, recipes
 from facet.training.volume_losses import VolumeLoss
 
 GRID = Lattice(64, (32, 32, 32))
@@ -272,7 +272,7 @@ def test_guiding_peaks_are_seen_wherever_they_lie_among_the_pixels():
 def test_networks_without_weights_are_not_trained_where_that_is_forbidden():
     profile = profiles.load("smoke").with_(learning_rate=0.123)  # which nobody has trained with
     with pytest.raises(ValueError, match="no weights for landmarks-smoke, and train is never"):
-        volumetric.shown(("landmarks",), profile, train="never", device="cpu")
+        trainings.shown(("landmarks",), profile, train="never", device="cpu")
 
 
 def test_small_networks_fit_their_limit():
@@ -582,12 +582,11 @@ def test_task_of_a_cached_profile(model, system, tmp_path, monkeypatch):
     import tiny_people
 
     from facet import paths
-    from facet.training import volumetric
 
     home = tiny_people.root(tmp_path)
     monkeypatch.setattr(paths, "CACHE", home / "data" / "cache")
-    plain = volumetric.Description
-    monkeypatch.setattr(volumetric, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
+    plain = common.Description
+    monkeypatch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 2, **k}))
     profile = profiles.load("smoke").with_(people={"train": 4, "val": 2, "test": 2}, samples=12)
     made = recipes.recipe(system, profile)
     task = recipes.task(made, profile, workers=1)

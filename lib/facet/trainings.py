@@ -8,7 +8,10 @@ from facet.profiles import Profile
 from facet.rotation import recipes as rotation
 from facet.training import recipes
 from facet.training.history import History
-from facet.training.obtain import Recipe, Task
+from facet.training.obtain import Task
+from facet.training.recipe import Recipe
+
+TRIAL = 150  # steps of a network that is shown before it has weights
 
 
 def known() -> tuple[tuple[str, str], ...]:
@@ -38,6 +41,35 @@ def ready(
 ) -> tuple[list[tuple[str, str]], str]:
     """As `training.recipes.ready`, for every system."""
     return recipes.ready(systems, profile, train=train, seed=seed, find=recipe)
+
+
+def shown(
+    systems: Sequence[str], profile: Profile, *, train: str = "auto", seed: int | None = None, device: str
+) -> tuple[dict[str, nn.Module], dict[str, History], str]:
+    """Networks to look at, their histories, and a sentence on those that have no weights yet.
+
+    Such a network is trained for TRIAL steps, under another profile's name, so that everything can be shown.
+
+    Raises:
+        ValueError: one has no weights and `train` is "never".
+    """
+    found, _ = ready([(system, "") for system in systems], profile, train=train, seed=seed)
+    trial = profile.with_(
+        name=f"{profile.name}-trial",
+        validate_every=100,
+        options={"hourglass_samples": TRIAL * profile.batch, "volume_samples": TRIAL * profile.batch},
+    )
+    networks, histories, missing = {}, {}, []
+    for system in systems:
+        there = (system, "") in found or train == "never"
+        if not there:
+            missing.append(system)
+        about = {"seed": seed, "device": device, "train": train if there else "auto"}
+        networks[system], histories[system] = trained(system, profile if there else trial, **about)
+        networks[system].to(device)
+    names = ", ".join(missing)
+    note = f"Trained for {TRIAL} steps only, for want of weights: {names}; `facet train` makes them."
+    return networks, histories, note if missing else ""
 
 
 def _book(system: str, variant: str):

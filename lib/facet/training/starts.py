@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from facet.networks.registry import build
-from facet.training.obtain import Recipe
+from facet.training.recipe import Recipe
 from facet.training.weights import configuration_hash, load_weights, read_metadata
 
 EPOCHS = 16  # validations of a further training

