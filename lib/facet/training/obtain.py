@@ -71,10 +71,9 @@ def obtain(
         seed=recipe.settings.seed,
         **recipe.options,
     )
-    if train != "always":
-        for path in fitting(recipe, weights=weights, cache=cache)[:1]:
-            metadata = load_weights(network, path)
-            return network.eval(), History(metadata["history"], finished=True)
+    if train != "always" and (known := fitting(recipe, weights=weights, cache=cache)):
+        metadata = load_weights(network, known[0])
+        return network.eval(), History(metadata["history"], finished=True)
     folders = Path(weights), Path(cache) / "weights"
     if train == "never":
         reasons = "; ".join(_misfit(folder / f"{recipe.name}.safetensors", recipe) for folder in folders)

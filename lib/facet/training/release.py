@@ -37,11 +37,11 @@ def weights_state(recipe: Recipe, *, weights: Path = WEIGHTS, cache: Path = CACH
         ValueError: a file is cut off.
     """
     released, made = (Path(p) / f"{recipe.name}.safetensors" for p in (weights, Path(cache) / "weights"))
-    for path in fitting(recipe, weights=weights, cache=cache):
-        state = "released" if path == released else "trained"
-        return WeightsState(recipe.name, state, path, read_metadata(path))
-    for path in filter(Path.is_file, (released, made)):
-        return WeightsState(recipe.name, "outdated", path, read_metadata(path))
+    if fit := fitting(recipe, weights=weights, cache=cache):
+        state = "released" if fit[0] == released else "trained"
+        return WeightsState(recipe.name, state, fit[0], read_metadata(fit[0]))
+    if there := [path for path in (released, made) if path.is_file()]:
+        return WeightsState(recipe.name, "outdated", there[0], read_metadata(there[0]))
     return WeightsState(recipe.name, "none")
 
 

@@ -47,7 +47,7 @@ def train_slice(
     if not history.finished:
         export_shards(folder, out)
         return network, history
-    (path,) = fitting(recipe, weights=weights, cache=cache)[:1]
+    path = fitting(recipe, weights=weights, cache=cache)[0]
     with write_beside(out / path.name) as temporary:
         shutil.copyfile(path, temporary)
     for shard in out.glob("shard-*.bin"):
