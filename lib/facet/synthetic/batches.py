@@ -113,7 +113,6 @@ class Validation:
 
     batches: Batches
     loss: Callable[[Tensor, Tensor], Tensor]
-    device: str = "cpu"
 
     def __post_init__(self):
         count = len(self.batches.pictures)
