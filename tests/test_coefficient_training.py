@@ -107,7 +107,7 @@ def test_what_disturbs_a_picture_is_not_to_be_explained(dirty):
     assert (seen["dirty"][0] - clean).abs().mean() > 0.05
 
 
-@pytest.mark.parametrize("variant", ["", "supervised"])
+@pytest.mark.parametrize("variant", ["", "supervised", "wide"])
 def test_streamed_people_have_the_same_targets(variant):
     """Of a stream as of a data set: the photo before its disturbance, 68 places, maybe a small map."""
     profile = PROFILE.with_(rendered="streamed", batch=2)
@@ -138,6 +138,9 @@ def test_the_recipes_differ_in_labels_alone():
     assert configuration_hash(one) != configuration_hash(two)
     assert plain.name == "coefficients-smoke"
     assert one["data"]["pixels"] == "centres"  # weights of before fit no longer
+    wide = recipes.recipe("coefficients", PROFILE, variant="wide").configuration()
+    assert {k for k in two if two[k] != wide[k]} == {"data"}
+    assert {k for k in wide["data"] if two["data"].get(k) != wide["data"][k]} == {"shown", "poses"}
     with pytest.raises(ValueError, match="coefficients-deep; known: coefficients, coefficients-supervised"):
         recipes.recipe("coefficients", PROFILE, variant="deep")
 

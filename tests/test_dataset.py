@@ -176,6 +176,9 @@ def test_pose_ranges_of_every_kind():
         assert yaw[:, column].max() - yaw[:, column].min() > 0.85 * (high - low)
     assert views.pitch.abs().max() <= 9
     assert views.roll.abs().max() <= 9
+    _, views = dataset.draw_shard(tiny(poses="wide", shard=60), 0, studio())
+    assert views.yaw.view(60, 3)[:, 0].abs().max() > 35
+    assert (views.yaw.view(60, 3)[:, 1:].abs().amin(dim=0) > 45).all()
     _, views = dataset.draw_shard(tiny(poses="rotation", shard=20), 0, studio())
     bins = ((views.yaw.view(20, 8) + 90) / 22.5).floor()
     assert torch.equal(bins, torch.arange(8.0).expand(20, 8))

@@ -15,6 +15,7 @@ from facet.synthetic.poses import (
     random_distance,
     rotation_poses,
     two_view_poses,
+    wide_poses,
 )
 
 DOUBLE = torch.float64
@@ -42,6 +43,16 @@ def test_two_view_ranges():
     between(poses.yaw[:, 2], 67.5, 100)
     between(poses.pitch, -9, 9)
     between(poses.roll, -9, 9)
+
+
+def test_wide_views_leave_no_yaw_out():
+    """300W-LP's front photos (to 45°) and side photos (from 45° to 100°) on either side (TwoView 4.2)."""
+    poses = wide_poses(generator(), 2000)
+    between(poses.yaw[:, 0], -45, 45)
+    between(poses.yaw[:, 1], -100, -45)
+    between(poses.yaw[:, 2], 45, 100)
+    between(poses.pitch, -20, 20)
+    between(poses.roll, -20, 20)
 
 
 def test_rotation_views_tile_the_half_circle():

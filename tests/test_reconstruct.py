@@ -393,6 +393,28 @@ def test_auto_takes_the_better_of_what_the_first_profile_has(monkeypatch):
         weights.first_of("twoview")
 
 
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({}, pipeline.REFINE), ({"refine": 0}, 0), ({"refine": 3}, 3), ({"model": "coefficients"}, 0)],
+)
+def test_auto_fits_a_face_model_to_the_photo(monkeypatch, options, steps):
+    network = SimpleNamespace(name="coefficients", output="coefficients", views=1)
+    monkeypatch.setattr(weights, "first_of", lambda *systems: systems[0])
+    monkeypatch.setattr(weights, "load", lambda name, device: network)
+    monkeypatch.setattr(pipeline, "_by_coefficients", lambda view, network, face, refine: refine)
+    assert facet.reconstruct(_photo(), box=_box(_pose()), device="cpu", **options) == steps
+
+
+@pytest.mark.parametrize("options", [{"correct": True}, {"prior": False}, {"prior": True}])
+def test_auto_takes_a_network_of_maps_where_a_map_is_asked_for(monkeypatch, options):
+    def none(*systems):
+        raise FileNotFoundError(" ".join(systems))
+
+    monkeypatch.setattr(weights, "first_of", none)
+    with pytest.raises(FileNotFoundError, match=r"^prn-longer prn$"):
+        facet.reconstruct(_photo(), box=_box(_pose()), device="cpu", **options)
+
+
 def test_weights_of_another_face_model_are_refused(tmp_path):
     path = tmp_path / "prn-small.safetensors"
     about = {"system": "prn", "image_size": 32, "width": 0.05, "data": {"face_model": "5"}}

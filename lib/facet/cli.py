@@ -86,9 +86,8 @@ def _add_reconstruct(commands) -> None:
     parser.add_argument(
         "--refine",
         type=int,
-        default=0,
         metavar="STEPS",
-        help="fit the photo itself, with --model coefficients",
+        help="fit the photo itself, with --model coefficients (default 0; without --model 40)",
     )
     parser.add_argument(
         "--no-prior",

@@ -21,8 +21,9 @@ from facet.reconstruction.views import View, crop_matrix, moved, views_of
 
 # Degrees of yaw from which a photo is no front photo: PRN learns from 14° at most, others from 67.5° on.
 TURNED = 30.0
-# What "auto" takes for one photo and for two, the better first.
-AUTO = {1: ("prn-longer", "prn"), 2: ("twoview",)}
+# What "auto" takes for one photo and for two, the better first; the first knows faces from all sides.
+AUTO = {1: ("coefficients-wide", "prn-longer", "prn"), 2: ("twoview",)}
+REFINE = 40  # steps by which "auto" fits a face model's answer to the photo
 # Systems that make their second photo themselves: which fit finds the head (`rotation.fits`).
 ROTATIONS = {"rotation": "prn", "rotation-coefficients": "coefficients"}
 
@@ -36,7 +37,7 @@ def reconstruct(
     box: tuple[float, float, float, float] | np.ndarray | None = None,
     correct: bool | correction.Aligner = False,
     device: str | torch.device | None = None,
-    refine: int = 0,
+    refine: int | None = None,
     prior: bool | None = None,
 ) -> Reconstruction:
     """Reconstruct a face from a photo, or from a front and a side photo of one person.
@@ -45,10 +46,11 @@ def reconstruct(
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
         model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": for
-            two photos TwoView, for one PRN ("prn-longer" if there is one), and for a face that is turned
-            away further than PRN has seen PRN's "all-poses". Volumetric systems give a closed mesh of their
-            own, without map and texture; "rotation" finds the head that it turns by PRN,
-            "rotation-coefficients" by Coefficients.
+            two photos TwoView, for one the coefficients of "coefficients-wide", fitted to the photo. Where
+            it has no weights, or a position map is asked for (`correct`, `prior`), PRN ("prn-longer" if there
+            is one), and for a face that is turned away further than PRN has seen PRN's "all-poses".
+            Volumetric systems give a closed mesh of their own, without map and texture; "rotation" finds the
+            head that it turns by PRN, "rotation-coefficients" by Coefficients.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
             "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
@@ -59,6 +61,7 @@ def reconstruct(
         device: where the network runs; None is where a network that is given lies (it is put into eval mode),
             for others a CUDA device if there is one, else the CPU.
         refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
+            None is REFINE for "auto", else 0.
         prior: return the most probable face behind the network's position map (`prior.Prior`), which is
             closer to the truth where training was short; None does so for every system that gives a map.
 
@@ -74,7 +77,7 @@ def reconstruct(
     if device is None and isinstance(model, nn.Module):
         device = next((parameter.device for parameter in model.parameters()), None)
     device = device_of(device)
-    network = _network(model, 1 if side is None else 2, device)
+    network = _network(model, 1 if side is None else 2, device, mapped=bool(correct) or prior is not None)
     output = getattr(network, "output", "map")
     if correct and output != "map":
         raise ValueError(
@@ -95,7 +98,8 @@ def reconstruct(
 
         return reconstruct_volume(views[0], network, face, device)
     if output == "coefficients":
-        return _by_coefficients(views[0], network, face, refine)
+        steps = REFINE if refine is None and model == "auto" else refine or 0
+        return _by_coefficients(views[0], network, face, steps)
     if model == "auto" and side is None:
         views[0], network = _for_its_pose(views[0], network, face)
     return reconstruct_views(views, network, face, noise=NOISE if prior in (None, True) else 0.0)
@@ -263,13 +267,14 @@ def device_of(name: str | torch.device | None) -> torch.device:
     return device
 
 
-def _network(model: str | nn.Module, photos: int, device: torch.device) -> nn.Module:
-    """The network that reads this many photos, in eval mode on the device."""
+def _network(model: str | nn.Module, photos: int, device: torch.device, *, mapped: bool = False) -> nn.Module:
+    """The network that reads this many photos, in eval mode on the device; "auto" gives maps if `mapped`."""
     if isinstance(model, nn.Module):
         network = model.eval().to(device)
     else:
         if model == "auto":
-            model = weights.first_of(*AUTO[photos])
+            some = [name for name in AUTO[photos] if not (mapped and name.startswith("coefficients"))]
+            model = weights.first_of(*some)
         network = _rotation(model, str(device)) if model in ROTATIONS else weights.load(model, device)
     if network.views != photos:
         needs = {1: "one photo", 2: "two photos, front and side"}[network.views]

@@ -21,7 +21,7 @@ from facet.face_model import files as cache
 from facet.files import write_beside
 from facet.synthetic import factors, portrait
 from facet.synthetic.outfits import Outfit
-from facet.synthetic.poses import Poses, florence_poses, rotation_poses, two_view_poses
+from facet.synthetic.poses import THREE_VIEWS, Poses, florence_poses, rotation_poses, two_view_poses
 from facet.synthetic.render import Studio, context_size, render
 from facet.synthetic.subjects import Subjects, Views, draw_subjects, draw_views
 
@@ -30,7 +30,7 @@ from facet.synthetic.subjects import Subjects, Views, draw_subjects, draw_views
 GENERATIONS = (1, 2)
 TOGETHER = 6  # pictures rendered at a time
 SPLITS = ("train", "validation", "test")
-POSES = ("two-view", "rotation", "florence", "front")
+POSES = (*THREE_VIEWS, "rotation", "florence", "front")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Description:
 
     Attributes:
         split: whose identities: train, validation or test; they are different people.
-        poses: "two-view" (front, left, right), "rotation" (eight bins), "florence" (27 poses, perspective) or
-            "front" (one view, posed as the front of "two-view").
+        poses: "two-view" (front, left, right), "wide" (the same three, over all yaws), "rotation" (eight
+            bins), "florence" (27 poses, perspective) or "front" (one view, posed as the front of
+            "two-view").
         people: how many; the first ones of the split's bank, so a larger set contains a smaller one.
         image_size: side of the crop; pictures show `CONTEXT` times as much, unless `jitter` is set.
         jitter: crops as a detector would give them (300W-LP jitter), and just the crop: for test sets.
@@ -264,7 +265,7 @@ def _poses(name: str, generator: torch.Generator, people: int) -> Poses:
     if name == "front":
         poses = two_view_poses(generator, people)
         return Poses(*(getattr(poses, angle)[:, :1] for angle in ("yaw", "pitch", "roll")))
-    return {"two-view": two_view_poses, "rotation": rotation_poses}[name](generator, people)
+    return {**THREE_VIEWS, "rotation": rotation_poses}[name](generator, people)
 
 
 def _read(description: Description) -> Pictures:

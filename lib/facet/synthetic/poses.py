@@ -14,6 +14,9 @@ from torch import Tensor
 
 TWO_VIEW_YAW = {"front": (-14.0, 14.0), "left": (-100.0, -67.5), "right": (67.5, 100.0)}
 TWO_VIEW_TILT = 9.0
+# What 300W-LP's photos are sorted by: front photos to 45°, side photos from there on (TwoView 4.2).
+WIDE_YAW = {"front": (-45.0, 45.0), "left": (-100.0, -45.0), "right": (45.0, 100.0)}
+WIDE_TILT = 20.0
 ROTATION_YAW = tuple(-90.0 + 22.5 * k for k in range(8))
 ROTATION_TILT = 25.0
 FLORENCE_YAW = (-80.0, -60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0, 80.0)
@@ -37,9 +40,20 @@ class Poses:
 
 def two_view_poses(generator: torch.Generator, people: int) -> Poses:
     """Front, left and right view of each person, (people, 3) (TwoView figure 4.4)."""
-    low, high = torch.tensor(tuple(TWO_VIEW_YAW.values()), device=generator.device).T
-    yaw = low + (high - low) * _uniform(generator, (people, 3), 0.0, 1.0)
-    return _with_tilt(generator, yaw, TWO_VIEW_TILT)
+    return _three_views(generator, people, TWO_VIEW_YAW, TWO_VIEW_TILT)
+
+
+def wide_poses(generator: torch.Generator, people: int) -> Poses:
+    """Front, left and right view of each person, (people, 3), without the gaps of `two_view_poses`.
+
+    Front photos are turned by up to 45°, side photos by 45° to 100°, all tilted by up to 20° either way: no
+    yaw between the profiles is left out, as none is in 300W-LP.
+    """
+    return _three_views(generator, people, WIDE_YAW, WIDE_TILT)
+
+
+# Sets of a front, a left and a right view of each person.
+THREE_VIEWS = {"two-view": two_view_poses, "wide": wide_poses}
 
 
 def rotation_poses(generator: torch.Generator, people: int) -> Poses:
@@ -152,6 +166,14 @@ def random_distance(
     inverse = _uniform(generator, (batch,), 0.0, 1.0) / nearest
     far = _uniform(generator, (batch,), 0.0, 1.0) < orthographic
     return torch.where(far, math.inf, 1 / inverse.clamp(min=1e-7))
+
+
+def _three_views(
+    generator: torch.Generator, people: int, ranges: dict[str, tuple[float, float]], tilt: float
+) -> Poses:
+    low, high = torch.tensor(tuple(ranges.values()), device=generator.device).T
+    yaw = low + (high - low) * _uniform(generator, (people, 3), 0.0, 1.0)
+    return _with_tilt(generator, yaw, tilt)
 
 
 def _with_tilt(generator: torch.Generator, yaw: Tensor, tilt: float) -> Poses:

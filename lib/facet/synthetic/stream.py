@@ -13,7 +13,7 @@ from facet.synthetic.batches import FRONT, KINDS, LEFT, map_truth
 from facet.synthetic.beards import Beards
 from facet.synthetic.dataset import open_studio, read_bank
 from facet.synthetic.portrait import Atelier
-from facet.synthetic.poses import two_view_poses
+from facet.synthetic.poses import THREE_VIEWS
 from facet.synthetic.render import Studio, context_size, render
 from facet.synthetic.subjects import draw_subjects, draw_views
 
@@ -25,7 +25,7 @@ class Stream:
     Attributes:
         studio, sampler: on the device; desk: a studio on the CPU, where everything is drawn, so that a step's
             people do not depend on the device; kind: "front", "pair" or "all-poses"; image_size: S.
-        generation: of synthetic people; beards, truth: as in `Batches`.
+        generation: of synthetic people; beards, truth: as in `Batches`; poses: a key of `THREE_VIEWS`.
     """
 
     studio: Studio | Atelier
@@ -41,6 +41,7 @@ class Stream:
     generation: int = 1
     beards: Beards | None = None
     truth: Callable | None = None
+    poses: str = "two-view"
 
     @classmethod
     def open(
@@ -55,6 +56,7 @@ class Stream:
         seed: int = 0,
         device: str = "auto",
         truth: Callable | None = None,
+        poses: str = "two-view",
     ) -> "Stream":
         """Load face model, skins and bank onto the device ("auto": CUDA if there is one).
 
@@ -83,6 +85,7 @@ class Stream:
             generation,
             Beards.open(model) if beards else None,
             truth(model) if truth else None,
+            poses,
         )
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -111,12 +114,12 @@ class Stream:
         desk, size = self.desk, self.image_size
         if self.generation == 1:
             people = draw_subjects(generator, desk.model, self.bank, rows)
-            poses = two_view_poses(generator, self.batch)
+            poses = THREE_VIEWS[self.poses](generator, self.batch)
             views = draw_views(generator, desk.model, people, poses, image_size=size)
             people = people.to(self.device)
             return people, views, people, views
         cast = portrait.draw_cast(generator, desk, self.bank, rows)
-        poses = two_view_poses(generator, self.batch)
+        poses = THREE_VIEWS[self.poses](generator, self.batch)
         shift = (context_size(size) - size) // 2
         shots = portrait.draw_shots(generator, desk, cast, poses, image_size=size, shift=shift)
         cast = cast.to(self.device)

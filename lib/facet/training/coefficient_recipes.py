@@ -2,10 +2,12 @@
 
     coefficients              photos and 68 landmarks of a detector; no 3D label is ever read
     coefficients, supervised  the same, plus the distance to the true position map
+    coefficients, wide        as supervised, on photos from all sides: the same people at every yaw
     coefficients, photos      photographs in an album (option `album` of the profile), `coefficients.albums`
 
-The first two share network, people, augmentation, budget and every other term: what labels add is all that
-differs.
+The first two share network, photos, augmentation, budget and every other term: what labels add is all that
+differs. What the third adds to the second are poses: front photos within 14° teach nothing of a face that is
+turned by 30°, as in most albums many are.
 
 A full ResNet (width 1) begins from ImageNet's weights where torchvision's file of its backbone lies in
 `data/raw`, such as `resnet50-0676ba61.pth`; which file that was stands in the configuration.
@@ -37,7 +39,8 @@ from facet.training.obtain import Recipe, Task
 from facet.training.settings import Settings
 
 SYSTEM = "coefficients"
-VARIANTS = ("", "supervised")
+VARIANTS = ("", "supervised", "wide")
+LABELLED = ("supervised", "wide")
 PHOTOS = "photos"
 HELD_OUT = 10  # every so many photographs of an album, one is for validation
 LABELS = 10.0  # weight of the term `vertices` where labels are used
@@ -71,7 +74,7 @@ def recipe(
         options=options,
         settings=settings,
         data={
-            **(_album(profile) if variant == PHOTOS else _synthetic(profile)),
+            **(_album(profile) if variant == PHOTOS else _synthetic(profile, variant)),
             "face_model": face_files.VERSION,
             "augmentation": asdict(_augmentation(profile)),
             "loss": {
@@ -85,13 +88,17 @@ def recipe(
     )  # fmt: skip
 
 
-def _synthetic(profile: Profile) -> dict[str, object]:
+def _synthetic(profile: Profile, variant: str) -> dict[str, object]:
+    people, views = profile.people["train"], {"shown": "front"}
+    if variant == "wide":
+        people = int(profile.options.get("wide_people", people))
+        views = {"shown": "all-poses", "poses": "wide"}
     return {
-        "people": profile.people["train"],
+        "people": people,
         "validation_people": profile.people["val"],
         "rendered": profile.rendered,
         "generation": _generation(profile),
-        "shown": "front",
+        **views,
         "landmark_noise": NOISE,
     }
 
@@ -121,7 +128,7 @@ def imagenet(profile: Profile) -> Path | None:
 
 def weights(variant: str) -> Weights:
     """Of the loss's terms."""
-    return replace(Weights(), vertices=LABELS if variant == "supervised" else 0.0)
+    return replace(Weights(), vertices=LABELS if variant in LABELLED else 0.0)
 
 
 def task(made: Recipe, profile: Profile, pictures) -> Task:
@@ -131,7 +138,7 @@ def task(made: Recipe, profile: Profile, pictures) -> Task:
         pictures: split → opened data set of synthetic people.
     """
     model = load()
-    renderer, labels = FaceRenderer.open(model), made.variant == "supervised"
+    renderer, labels = FaceRenderer.open(model), made.variant in LABELLED
     loss = loss_of(made, renderer, MapPoints.open(sampler(model, MAP), model.uv_weight(MAP)))
     settings, size = made.settings, made.data["photo_size"]
     begun = _begun_from(imagenet(profile)) if "imagenet" in made.data else fit
@@ -141,15 +148,15 @@ def task(made: Recipe, profile: Profile, pictures) -> Task:
     def truth(there):
         return CoefficientTruth.open(there, made.image_size, size, labels=labels)
 
-    exact, shown = truth(model), _augmentation(profile)
+    exact, shown, kind = truth(model), _augmentation(profile), made.data["shown"]
     if profile.rendered == "streamed":
         batches = Stream.open(
-            "front", settings.batch, profile.image_size, shown,
-            generation=_generation(profile), seed=settings.seed, device=settings.device, truth=truth,
+            kind, settings.batch, profile.image_size, shown, generation=_generation(profile),
+            seed=settings.seed, device=settings.device, truth=truth, poses=made.data.get("poses", "two-view"),
         )  # fmt: skip
     else:
-        batches = Batches(pictures("train"), None, "front", settings.batch, shown, settings.seed, truth=exact)
-    held_out = Batches(pictures("validation"), None, "front", settings.batch, VALIDATION, 1, truth=exact)
+        batches = Batches(pictures("train"), None, kind, settings.batch, shown, settings.seed, truth=exact)
+    held_out = Batches(pictures("validation"), None, kind, settings.batch, VALIDATION, 1, truth=exact)
     return Task(batches, CoefficientValidation(held_out, loss), loss, begun)
 
 

@@ -23,14 +23,22 @@ def augmentation(profile: Profile) -> Augmentation:
 
 
 def people(
-    split: str, profile: Profile, *, generation: int, workers: int = 2, say=None, **changes: object
+    split: str,
+    profile: Profile,
+    *,
+    generation: int,
+    poses: str = "two-view",
+    workers: int = 2,
+    say=None,
+    **changes: object,
 ) -> Pictures:
     """The profile's people of a split ("train", "validation") from three sides; rendered if missing.
 
     Args:
+        poses: "two-view", or "wide" over all yaws.
         workers: processes that render; say: is told the progress; changes: of the description.
     """
     count = profile.people[{"train": "train", "validation": "val"}[split]]
-    asked = Description(split, "two-view", count, profile.image_size, generation=generation, **changes)
+    asked = Description(split, poses, count, profile.image_size, generation=generation, **changes)
     progress = say and (lambda done, shards: say(f"{split} people: {done} of {shards} shards"))
     return open_pictures(asked, workers=workers, progress=progress)
