@@ -13,7 +13,7 @@ from facet import face_model, paths, profiles
 from facet import reconstruct as reconstruct_photo
 from facet.augment import Augmentation
 from facet.evaluation import second_view
-from facet.evaluation.stages import stage_rows
+from facet.evaluation.stages import network_rows, stage_rows
 from facet.face_model import files, sampler
 from facet.networks import build
 from facet.reconstruction import weights
@@ -488,3 +488,16 @@ def test_a_real_network_can_fit(model, people):
     network = build("prn", image_size=SIZE, width=0.1).eval()
     rotator = Rotator(fit("prn", network, model), Completion(model))
     assert rotator(crops(people, torch.arange(1), torch.zeros(1, dtype=torch.int64))).isfinite().all()
+
+
+def test_networks_are_timed_by_turns_and_threads_are_put_back():
+    asked, before = [], torch.get_num_threads()
+
+    def answer(name):
+        return lambda photo: asked.append((name, torch.get_num_threads(), tuple(photo.shape)))
+
+    rows = network_rows({k: answer(k) for k in "ab"}, torch.zeros(2, 3, 8, 8), threads=(2, 1), repeats=3)
+    assert asked == [(k, n, (1, 3, 8, 8)) for n in (2, 1) for _ in range(5) for k in "ab"]
+    assert [(row["network"], row["threads"]) for row in rows] == [("a", 2), ("b", 2), ("a", 1), ("b", 1)]
+    assert all(row["images_per_second"] == pytest.approx(1000 / row["ms"]) for row in rows)
+    assert torch.get_num_threads() == before

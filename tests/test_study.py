@@ -172,6 +172,31 @@ def test_a_system_is_read_as_reconstruct_does(read):
 
 
 @pytest.mark.assets
+def test_a_fitted_system_is_read_as_reconstruct_does():
+    from facet.face_model import compact, load
+    from facet.reconstruction import by_coefficients, landmarks
+    from facet.reconstruction.crops import square, to_photo
+
+    model = load()
+    options = {**compact.counts(model), "backbone": "resnet18"}
+    network = build("coefficients", image_size=SIZE, width=0.1, **options).eval()
+    finder = build("landmarks", image_size=SIZE, width=0.05).eval()
+    photo = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    box = np.array([12.0, 10.0, 50.0, 52.0])
+    matrix = square(box, SIZE)
+    crop = crop_image(photo, matrix, SIZE)
+    marks = to_photo(matrix, landmarks.landmarks_of_crops(finder, crop)[0])
+    plain, fitted = (
+        by_coefficients.fit(photo, box, network, model, landmarks=marks, refine=steps) for steps in (0, 3)
+    )
+    system = study.refined(study.System("coefficients", "wide", network), finder, 3)
+    assert system.label == "coefficients wide refined"
+    found = system.predictor(model, SIZE)(crop)[0]
+    torch.testing.assert_close(found, fitted.vertices(model), atol=2e-3, rtol=0)
+    assert (found - plain.vertices(model)).abs().max() > 0.1
+
+
+@pytest.mark.assets
 @pytest.mark.parametrize("read", [lambda system: system, study.smoothed, study.with_prior])
 def test_a_network_on_another_device_answers_alike(read):
     from facet.face_model import load

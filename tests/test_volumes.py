@@ -297,6 +297,8 @@ def test_compared_trainings_differ_in_the_network_alone():
     wide = recipes.recipe("vrn-guided", small, variant="wide")
     assert wide.options["sigma"] == pytest.approx(2.0)
     assert recipes.recipe("vrn", small, variant="filled").data["filled"]
+    detector = recipes.recipe("landmarks", small).data  # is asked about photos at any yaw
+    assert (detector["poses"], detector["people"]) == ("wide", small.options["wide_people"])
 
 
 def test_cross_entropy_is_stable_and_against_a_loop():

@@ -18,6 +18,8 @@ from facet.coefficients.renderer import FaceRenderer, full_vertices
 from facet.evaluation.protocol import evaluate
 from facet.evaluation.statistics import TIDY_COLUMNS
 from facet.networks.layout import Layout
+from facet.reconstruction.by_coefficients import PHOTO_SIZE, photo_loss
+from facet.reconstruction.landmarks import landmarks_of_crops
 from facet.rendering import downsample
 
 BATCH = 10
@@ -39,13 +41,27 @@ def answers(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([network(some.to(device)).cpu() for some in images.split(BATCH)])
 
 
-def coefficient_predictor(network: nn.Module, model) -> Callable[[Tensor], Tensor]:
-    """Of `evaluate`: photos (N, C, S, S), the front photo first → (N, V, 3) in pixels of its crop."""
+def coefficient_predictor(
+    network: nn.Module, model, *, finder: nn.Module | None = None, steps: int = 0
+) -> Callable[[Tensor], Tensor]:
+    """Of `evaluate`: photos (N, C, S, S), the front photo first → (N, V, 3) in pixels of its crop.
+
+    Args:
+        finder: the landmark network, whose landmarks the refinement is given; steps: of it, on each photo.
+    """
     renderer = FaceRenderer.open(model)
 
     def predict_vertices(images: Tensor) -> Tensor:
-        numbers = answers(network, images[:, :3])
-        return full_vertices(model, renderer, network.layout.read(numbers), images.shape[-1])
+        photos, size = images[:, :3], images.shape[-1]
+        numbers = answers(network, photos)
+        if steps:
+            loss = photo_loss(renderer, network.layout, size)
+            device = next(finder.parameters()).device
+            marks = torch.cat(
+                [landmarks_of_crops(finder, some.to(device)).cpu() for some in photos.split(BATCH)]
+            )
+            numbers = refined(loss, numbers, targets_of(photos.cpu(), marks, min(PHOTO_SIZE, size)), steps)
+        return full_vertices(model, renderer, network.layout.read(numbers), size)
 
     predict_vertices.name = network.name
     return predict_vertices

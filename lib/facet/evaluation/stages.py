@@ -1,7 +1,7 @@
-"""How long each stage of Rotation takes, in one run on one device."""
+"""How long networks and the stages of Rotation take, one photo at a time, in one run on one device."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,44 @@ def stage_rows(
         rows.append({"stage": name, "device": device.type, "ms": wall})
         if device.type == "cpu":
             rows[-1]["cpu_ms"] = cpu
+    return rows
+
+
+@torch.no_grad()
+def network_rows(
+    asked: Mapping[str, Callable[[Tensor], object]],
+    photos: Tensor,
+    *,
+    threads: Sequence[int] = (1, 2),
+    repeats: int = 20,
+) -> list[dict]:
+    """Milliseconds a photo of some networks: medians over `repeats`, by turns, one photo at a time.
+
+    Args:
+        asked: name → what is asked about a photo (1, 3, S, S).
+        photos: (N, 3, S, S) on the device that is timed.
+        threads: numbers of torch's threads; of a GPU the first alone. What was set before is set again.
+
+    Returns:
+        rows with network, device, threads, ms, images_per_second.
+    """
+    device, before, rows = photos.device, torch.get_num_threads(), []
+    try:
+        for count in threads if device.type == "cpu" else threads[:1]:
+            torch.set_num_threads(count)
+            times = {name: [] for name in asked}
+            for number in range(-2, repeats):  # two rounds to warm up
+                photo = photos[number % len(photos)][None]
+                for name, answer in asked.items():
+                    wall, _ = _timed(answer, photo, device)
+                    if number >= 0:
+                        times[name].append(wall)
+            for name, measured in times.items():
+                ms = float(torch.tensor(measured).median())
+                about = {"network": name, "device": device.type, "threads": count}
+                rows.append({**about, "ms": ms, "images_per_second": 1000 / ms})
+    finally:
+        torch.set_num_threads(before)
     return rows
 
 

@@ -22,6 +22,7 @@ from facet.evaluation.mean_face import MeanFace, MeanFaceTruePose
 from facet.evaluation.protocol import Counted, evaluate, position_map_predictor
 from facet.face_model import FaceModel, load
 from facet.profiles import Profile
+from facet.reconstruction.pipeline import REFINE
 from facet.reconstruction.prior import NOISE
 from facet.synthetic.test_sets import FLORENCE, FLORENCE_2, PAIRS, PAIRS_2, TestSet, florence, pairs
 
@@ -35,7 +36,7 @@ CHUNK = {PAIRS: 5, PAIRS_2: 5, FLORENCE: 2, FLORENCE_2: 2}  # people a task
 # What stands in notebook 30: everything that gives a face in the face model's own correspondence.
 TRAINED = (
     ("prn", ""), ("prn", "longer"), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""), ("residual", ""),
-    ("one-pass", ""), ("coefficients", ""), ("coefficients", "supervised"),
+    ("one-pass", ""), ("coefficients", ""), ("coefficients", "supervised"), ("coefficients", "wide"),
 )  # fmt: skip
 KEPT = ("roll", "side", "years", "gender", "ancestry")  # columns beside the tidy ones
 SIDES = ("own", "another's", "none")
@@ -56,6 +57,7 @@ class System:
         side: which side photo a system of two photos is shown: "own", "another's" (of the next person of the
             chunk that a task scores, turned the same way) or "none" (mid grey). The last two are controls:
             does it look at the side photo?
+        finder, steps: of a network of coefficients: who finds the landmarks for so many steps of refinement.
     """
 
     name: str
@@ -66,6 +68,8 @@ class System:
     smooth: bool = False
     noise: float = 0.0
     side: str = "own"
+    finder: nn.Module | None = None
+    steps: int = 0
 
     @property
     def label(self) -> str:
@@ -85,7 +89,7 @@ class System:
     def predictor(self, model: FaceModel, image_size: int) -> Callable[..., Tensor]:
         """What `evaluate` calls."""
         if self.network is not None and not self.gives_map:
-            return coefficient_predictor(self.network, model)
+            return coefficient_predictor(self.network, model, finder=self.finder, steps=self.steps)
         if self.network is not None:
             return position_map_predictor(self.network, model, smooth=self.smooth, noise=self.noise)
         return MeanFace(model, image_size) if self.name == "mean-face" else MeanFaceTruePose(model)
@@ -99,6 +103,11 @@ def smoothed(system: System) -> System:
 def with_prior(system: System) -> System:
     """The same network, read as `facet.reconstruct` does; "prior" joins its variant."""
     return replace(system, smooth=True, noise=NOISE, variant=f"{system.variant} prior".strip())
+
+
+def refined(system: System, finder: nn.Module, steps: int = REFINE) -> System:
+    """The same network, fitted to each photo as `facet.reconstruct` does; "refined" joins its variant."""
+    return replace(system, finder=finder, steps=steps, variant=f"{system.variant} refined".strip())
 
 
 def sets(generation: int) -> tuple[str, str]:
@@ -222,6 +231,8 @@ class _Worker:
         for system in systems:
             if system.network is not None:
                 system.network.to(device).eval()
+            if system.finder is not None:
+                system.finder.to(device).eval()
 
     def __call__(self, people: range) -> pd.DataFrame:
         samples = {number: self.test_set.person(number) for number in people}

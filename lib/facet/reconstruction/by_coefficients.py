@@ -82,12 +82,17 @@ def fit(
             points = apply(matrix.numpy(), np.asarray(landmarks, dtype=np.float64)[:, :2])
             marks = torch.from_numpy(points)[None].to(crop)
         photo = torch.nn.functional.adaptive_avg_pool2d(crop, min(PHOTO_SIZE, size))
-        criterion = CoefficientLoss(
-            renderer, network.layout, size, loss or Weights(), squared=False, attention=True
-        )
+        criterion = photo_loss(renderer, network.layout, size, loss)
         target = {"photo": photo, "landmarks": marks}
         numbers, curve = fitting.refine(criterion, numbers, target, steps=refine)
     return Fitted(numbers, network.layout, renderer, size, crop[0], matrix, tuple(curve))
+
+
+def photo_loss(
+    renderer: FaceRenderer, layout: Layout, size: int, weights: Weights | None = None
+) -> CoefficientLoss:
+    """What a refinement on one photo goes down: the loss of training, without labels."""
+    return CoefficientLoss(renderer, layout, size, weights or Weights(), squared=False, attention=True)
 
 
 def renderer_of(face) -> FaceRenderer:

@@ -33,6 +33,7 @@ from facet.networks.layout import Layout
 from facet.profiles import Profile
 from facet.synthetic.batches import VALIDATION, Batches
 from facet.synthetic.stream import Stream
+from facet.training.common import from_all_sides
 from facet.training.history import History
 from facet.training.loop import fit
 from facet.training.obtain import Recipe, Task
@@ -89,16 +90,12 @@ def recipe(
 
 
 def _synthetic(profile: Profile, variant: str) -> dict[str, object]:
-    people, views = profile.people["train"], {"shown": "front"}
-    if variant == "wide":
-        people = int(profile.options.get("wide_people", people))
-        views = {"shown": "all-poses", "poses": "wide"}
+    shown = {"people": profile.people["train"], "shown": "front"}
     return {
-        "people": people,
+        **(from_all_sides(profile) if variant == "wide" else shown),
         "validation_people": profile.people["val"],
         "rendered": profile.rendered,
         "generation": _generation(profile),
-        **views,
         "landmark_noise": NOISE,
     }
 

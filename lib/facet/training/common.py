@@ -22,11 +22,21 @@ def augmentation(profile: Profile) -> Augmentation:
     return Augmentation.preset(str(profile.options["augmentation"]))
 
 
+def from_all_sides(profile: Profile) -> dict[str, object]:
+    """Entries of a recipe's `data`: photos over all yaws, of as many people as the profile has of those."""
+    return {
+        "people": int(profile.options.get("wide_people", profile.people["train"])),
+        "shown": "all-poses",
+        "poses": "wide",
+    }
+
+
 def people(
     split: str,
     profile: Profile,
     *,
     generation: int,
+    train: int | None = None,
     poses: str = "two-view",
     workers: int = 2,
     say=None,
@@ -35,10 +45,12 @@ def people(
     """The profile's people of a split ("train", "validation") from three sides; rendered if missing.
 
     Args:
-        poses: "two-view", or "wide" over all yaws.
+        train: how many of the split "train", None for the profile's; poses: "two-view", or "wide" over all
+            yaws.
         workers: processes that render; say: is told the progress; changes: of the description.
     """
-    count = profile.people[{"train": "train", "validation": "val"}[split]]
+    counts = {"train": train or profile.people["train"], "validation": profile.people["val"]}
+    count = counts[split]
     asked = Description(split, poses, count, profile.image_size, generation=generation, **changes)
     progress = say and (lambda done, shards: say(f"{split} people: {done} of {shards} shards"))
     return open_pictures(asked, workers=workers, progress=progress)

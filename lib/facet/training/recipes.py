@@ -97,12 +97,12 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     if made.system == coefficient_recipes.SYSTEM:
         about = {
             "generation": made.data.get("generation", generation(profile)),
+            "train": made.data.get("people"),
             "poses": made.data.get("poses", "two-view"),
             "workers": workers,
             "say": say,
         }
-        counted = profile.with_(people={**profile.people, "train": made.data.get("people", 0)})
-        return coefficient_recipes.task(made, profile, lambda split: people(split, counted, **about))
+        return coefficient_recipes.task(made, profile, lambda split: people(split, profile, **about))
     about = {"generation": generation(profile), "workers": workers, "say": say}
     model = load()
     maps = sampler(model, profile.image_size)

@@ -1,8 +1,8 @@
 """Trainings of the volumetric networks and of the landmark detector, in the manner of `recipes`.
 
-All see people from every side. The detector: Adam, cosine schedule. The three
-volumetric networks share everything but the network: RMSProp, the rate lowered to a tenth once (Volumetric,
-section 2.5); true landmarks guide in training.
+All see people from every side, the detector at every yaw between. The detector: Adam, cosine schedule. The
+three volumetric networks share everything but the network: RMSProp, the rate lowered to a tenth once
+(Volumetric, section 2.5); true landmarks guide in training.
 """
 
 from dataclasses import asdict, replace
@@ -74,6 +74,7 @@ def recipe(
         "augmentation": asdict(augmentation(system, profile)),
     }
     if system == "landmarks":
+        data |= common.from_all_sides(profile)
         data["loss"] = {"name": "landmarks", "sigma": float(STRIDE), "share": LANDMARK_SHARE}
     else:
         data["loss"] = {"name": "cross-entropy"}
@@ -143,11 +144,13 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
     loss, judge = losses(made)
     kind, batch, seed = made.data["shown"], made.settings.batch, made.settings.seed
     shown = Augmentation(**made.data["augmentation"])
-    about = {"generation": made.data["generation"], "workers": workers, "say": say}
+    poses = made.data.get("poses", "two-view")
+    about = {"generation": made.data["generation"], "train": made.data["people"], "poses": poses}
+    about |= {"workers": workers, "say": say}
     if profile.rendered == "streamed":
         batches = Stream.open(
             kind, batch, made.image_size, shown, generation=made.data["generation"], seed=seed,
-            device=made.settings.device, truth=lambda there: truth(made, there),
+            device=made.settings.device, truth=lambda there: truth(made, there), poses=poses,
         )  # fmt: skip
     else:
         pictures = common.people("train", profile, **about)
