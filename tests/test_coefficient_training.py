@@ -232,6 +232,29 @@ def test_reconstruct_gives_the_model_s_face_in_the_photo(answer):
     assert abs(found.pose.yaw) < 3
 
 
+def test_two_photos_are_fitted_with_one_identity(answer):
+    """The mesh lies in the first photo; a network of coefficients reads as many photos as there are."""
+    photo = photos.PHOTOS["astronaut"].load().copy()
+    box, turned = np.array([180.0, 87.5, 270.0, 177.0]), photo[:, ::-1].copy()
+    other = np.array([photo.shape[1] - 1 - box[2], box[1], photo.shape[1] - 1 - box[0], box[3]])
+    marks = facet.reconstruct(photo, model=answer, box=box).landmarks[:, :2]
+    wider = (marks - marks.mean(axis=0)) * [1.15, 1.0] + marks.mean(axis=0)  # as the second photo shows them
+    shown = [
+        by_coefficients.Photo(photo, box, marks),
+        by_coefficients.Photo(turned, other, wider - box[:2] + other[:2]),
+    ]
+    front, side = by_coefficients.fit_together(shown, answer, load(), refine=4)
+    count = answer.layout.identity
+    assert torch.equal(front.numbers[:, :count], side.numbers[:, :count])
+    assert not torch.equal(front.numbers[:, count:], side.numbers[:, count:])
+    alone = by_coefficients.fit(photo, box, answer, load(), landmarks=marks, refine=4)
+    assert (alone.numbers - front.numbers)[:, :count].abs().max() > 1e-3
+    given = {"landmarks": [marks, wider - box[:2] + other[:2]], "refine": 4}
+    found = facet.reconstruct(photo, turned, model=answer, **given)
+    assert found.system == "coefficients"
+    assert np.abs(found.landmarks[:, :2] - marks).max() < 8
+
+
 def test_what_makes_pictures_is_made_once_for_a_model_and_forgotten_with_it():
     model = load().to("cpu")  # another object
     known = weakref.ref(model)

@@ -413,6 +413,29 @@ def test_refinement_explains_the_photo_and_finds_light(renderer, layout):
         refine(loss, start, target, steps=-1)
 
 
+def test_photos_of_one_person_share_their_identity_and_nothing_else(renderer, layout):
+    """Landmarks of three photos: two of one person, and people beside each other do not touch."""
+    generator = torch.Generator().manual_seed(6)
+    true = some(layout, generator, 3, pose=0.3)
+    true[1, : layout.identity] = true[0, : layout.identity]
+    target = {"landmarks": renderer.landmarks(layout.read(true), SIZE)[..., :2]}
+    loss = CoefficientLoss(renderer, layout, SIZE, Weights(photo=0.0))
+    start, person = 0.1 * some(layout, generator, 3), torch.tensor([0, 0, 1])
+    begun = refine(loss, start, target, steps=0, person=person)[0]
+    mean = start[:2, : layout.identity].mean(dim=0)
+    torch.testing.assert_close(begun[0, : layout.identity], mean)
+    assert torch.equal(begun[:, layout.identity :], start[:, layout.identity :])
+    found, curve = refine(loss, start, target, steps=60, person=person)
+    assert torch.equal(found[0, : layout.identity], found[1, : layout.identity])
+    assert (found[0] != found[1])[layout.identity :].float().mean() > 0.5
+    assert curve[-1] < 0.1 * curve[0]
+    two = {"landmarks": target["landmarks"][:2]}
+    alone = refine(loss, start[:2], two, steps=60, person=person[:2])[0]
+    torch.testing.assert_close(found[:2], alone, atol=5e-3, rtol=0)
+    apart = refine(loss, start, target, steps=60)[0]
+    assert (apart[0, : layout.identity] - apart[1, : layout.identity]).abs().max() > 0.1
+
+
 def test_five_points_bring_a_turned_face_upright(renderer, layout, generator):
     standard = renderer.landmarks(layout.read(torch.zeros(1, layout.total)), SIZE)[0, :, :2]
     angle = 0.5

@@ -194,6 +194,12 @@ def test_a_fitted_system_is_read_as_reconstruct_does():
     found = system.predictor(model, SIZE)(crop)[0]
     torch.testing.assert_close(found, fitted.vertices(model), atol=2e-3, rtol=0)
     assert (found - plain.vertices(model)).abs().max() > 0.1
+    both = study.refined(study.System("coefficients", "wide", network), finder, 3, photos=2)
+    assert (both.label, both.photos, system.photos) == ("coefficients wide two photos", 2, 1)
+    shown = by_coefficients.Photo(photo, box, marks)
+    wanted = by_coefficients.fit_together([shown, shown], network, model, refine=3)[0]
+    found = both.predictor(model, SIZE)(torch.cat((crop, crop), dim=1).expand(6, -1, -1, -1))
+    torch.testing.assert_close(found, wanted.vertices(model).expand(6, -1, -1), atol=2e-3, rtol=0)
 
 
 @pytest.mark.assets

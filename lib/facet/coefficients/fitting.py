@@ -2,7 +2,8 @@
 
 `fit_landmarks` is what classical fitting of a 3D morphable model does (as `eos`): the most likely face and
 pose for 68 places in an image, the same for every pixel between them. `refine` goes on from any start, a
-network's answer or that fit, down the gradient of the loss that networks are trained with.
+network's answer or that fit, down the gradient of the loss that networks are trained with; of several photos
+of one person it fits one identity to all.
 """
 
 from __future__ import annotations
@@ -82,32 +83,41 @@ def refine(
     *,
     steps: int,
     rate: float = RATE,
+    person: Tensor | None = None,
 ) -> tuple[Tensor, list[float]]:
-    """Coefficients after some steps of Adam down the loss, for each face by itself.
+    """Coefficients after some steps of Adam down the loss, for each person by itself.
 
     The rate falls to a tenth along a cosine; the step with the smallest loss of the whole batch is kept.
 
     Args:
         numbers: (B, total) to start from; target: see :meth:`CoefficientLoss.terms`.
         steps: 0 returns the start.
+        person: (B,) whose photo each row is, counted from 0: photos of one person share their identity, which
+            starts as the mean of theirs, and nothing else. None: everybody is in one photo.
 
     Returns:
         (B, total) and the loss before each step and after the last.
     """
     if steps < 0:
         raise ValueError(f"refine cannot take {steps} steps")
-    current = numbers.detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([current], lr=rate)
+    if person is None:
+        person = torch.arange(len(numbers), device=numbers.device)
+    numbers, count = numbers.detach(), loss.layout.identity
+    identity = numbers.new_zeros(int(person.max()) + 1, count).index_add_(0, person, numbers[:, :count])
+    identity = (identity / person.bincount()[:, None]).requires_grad_()
+    rest = numbers[:, count:].clone().requires_grad_()
+    optimiser = torch.optim.Adam([identity, rest], lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps), eta_min=rate / 10)
-    curve, best = [], numbers.detach().clone()
+    curve, best = [], torch.cat((identity[person], rest), dim=1).detach()
     with torch.enable_grad():
         for step in range(steps + 1):
+            current = torch.cat((identity[person], rest), dim=1)
             value = loss(current, target)
             if not value.isfinite():
                 break
             curve.append(value.item())
             if curve[-1] <= min(curve):
-                best = current.detach().clone()
+                best = current.detach()
             if step < steps:
                 optimiser.zero_grad()
                 value.backward()

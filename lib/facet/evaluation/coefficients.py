@@ -42,26 +42,29 @@ def answers(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def coefficient_predictor(
-    network: nn.Module, model, *, finder: nn.Module | None = None, steps: int = 0
+    network: nn.Module, model, *, finder: nn.Module | None = None, steps: int = 0, photos: int = 1
 ) -> Callable[[Tensor], Tensor]:
     """Of `evaluate`: photos (N, C, S, S), the front photo first → (N, V, 3) in pixels of its crop.
 
     Args:
-        finder: the landmark network, whose landmarks the refinement is given; steps: of it, on each photo.
+        finder: the landmark network, whose landmarks the refinement is given; steps: of it, on each person.
+        photos: of a person to which one identity is fitted, 1 or 2.
     """
     renderer = FaceRenderer.open(model)
 
     def predict_vertices(images: Tensor) -> Tensor:
-        photos, size = images[:, :3], images.shape[-1]
-        numbers = answers(network, photos)
+        size = images.shape[-1]
+        shown = images[:, : 3 * photos].reshape(-1, 3, size, size)  # a person's photos one after another
+        numbers = answers(network, shown)
         if steps:
             loss = photo_loss(renderer, network.layout, size)
             device = next(finder.parameters()).device
             marks = torch.cat(
-                [landmarks_of_crops(finder, some.to(device)).cpu() for some in photos.split(BATCH)]
+                [landmarks_of_crops(finder, some.to(device)).cpu() for some in shown.split(BATCH)]
             )
-            numbers = refined(loss, numbers, targets_of(photos.cpu(), marks, min(PHOTO_SIZE, size)), steps)
-        return full_vertices(model, renderer, network.layout.read(numbers), size)
+            targets = targets_of(shown.cpu(), marks, min(PHOTO_SIZE, size))
+            numbers = refined(loss, numbers, targets, steps, photos=photos)
+        return full_vertices(model, renderer, network.layout.read(numbers[::photos]), size)
 
     predict_vertices.name = network.name
     return predict_vertices
@@ -73,13 +76,20 @@ def landmark_fit(renderer: FaceRenderer, layout: Layout, landmarks: Tensor, size
     return fit_landmarks(renderer, layout, landmarks, size, noise=2 * NOISE)
 
 
-def refined(loss: CoefficientLoss, numbers: Tensor, targets: dict[str, Tensor], steps: int) -> Tensor:
-    """(N, total) numbers after `refine`, each face by itself, some at a time."""
-    parts = []
+def refined(
+    loss: CoefficientLoss, numbers: Tensor, targets: dict[str, Tensor], steps: int, *, photos: int = 1
+) -> Tensor:
+    """(N, total) numbers after `refine`, each person by himself, some at a time.
+
+    Args:
+        photos: so many rows after one another are of one person; a divisor of BATCH and of N.
+    """
+    parts, person = [], torch.arange(len(numbers), device=numbers.device) // photos
     for start in range(0, len(numbers), BATCH):
         some = slice(start, start + BATCH)
         target = {name: value[some] for name, value in targets.items()}
-        parts.append(refine(loss, numbers[some], target, steps=steps)[0])
+        whose = person[some] - person[start]
+        parts.append(refine(loss, numbers[some], target, steps=steps, person=whose)[0])
     return torch.cat(parts)
 
 

@@ -58,6 +58,7 @@ class System:
             chunk that a task scores, turned the same way) or "none" (mid grey). The last two are controls:
             does it look at the side photo?
         finder, steps: of a network of coefficients: who finds the landmarks for so many steps of refinement.
+        fitted: to how many photos of a person such a network's identity is fitted.
     """
 
     name: str
@@ -70,6 +71,7 @@ class System:
     side: str = "own"
     finder: nn.Module | None = None
     steps: int = 0
+    fitted: int = 1
 
     @property
     def label(self) -> str:
@@ -79,7 +81,7 @@ class System:
     @property
     def photos(self) -> int:
         """How many photos it reads."""
-        return self.network.views if self.network is not None else 1
+        return max(self.network.views, self.fitted) if self.network is not None else 1
 
     @property
     def gives_map(self) -> bool:
@@ -89,7 +91,8 @@ class System:
     def predictor(self, model: FaceModel, image_size: int) -> Callable[..., Tensor]:
         """What `evaluate` calls."""
         if self.network is not None and not self.gives_map:
-            return coefficient_predictor(self.network, model, finder=self.finder, steps=self.steps)
+            how = {"finder": self.finder, "steps": self.steps, "photos": self.fitted}
+            return coefficient_predictor(self.network, model, **how)
         if self.network is not None:
             return position_map_predictor(self.network, model, smooth=self.smooth, noise=self.noise)
         return MeanFace(model, image_size) if self.name == "mean-face" else MeanFaceTruePose(model)
@@ -105,9 +108,13 @@ def with_prior(system: System) -> System:
     return replace(system, smooth=True, noise=NOISE, variant=f"{system.variant} prior".strip())
 
 
-def refined(system: System, finder: nn.Module, steps: int = REFINE) -> System:
-    """The same network, fitted to each photo as `facet.reconstruct` does; "refined" joins its variant."""
-    return replace(system, finder=finder, steps=steps, variant=f"{system.variant} refined".strip())
+def refined(system: System, finder: nn.Module, steps: int = REFINE, *, photos: int = 1) -> System:
+    """The same network, fitted to each photo, or to both photos of a person, as `facet.reconstruct` does.
+
+    "refined" joins its variant, or "two photos".
+    """
+    variant = f"{system.variant} {'two photos' if photos == 2 else 'refined'}".strip()
+    return replace(system, finder=finder, steps=steps, fitted=photos, variant=variant)
 
 
 def sets(generation: int) -> tuple[str, str]:

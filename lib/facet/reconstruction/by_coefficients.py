@@ -1,8 +1,10 @@
-"""A face from one photo by coefficients: the network's answer, and what fitting the photo itself adds."""
+"""A face from one photo or two by coefficients: the network's answer, and what fitting the photos adds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +21,19 @@ from facet.reconstruction.landmarks import located
 from facet.reconstruction.views import View
 
 PHOTO_SIZE = 64  # side of the picture that is compared with the photo; less for smaller crops
+
+
+class Photo(NamedTuple):
+    """A photo to be fitted.
+
+    Attributes:
+        image: (H, W, 3) uint8; box: (4,) of the landmarks.
+        landmarks: (68, 2) pixels of the photo, for the refinement; None keeps those that are found.
+    """
+
+    image: np.ndarray
+    box: np.ndarray
+    landmarks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,6 @@ class Fitted:
         return to_photo(self.matrix, points)
 
 
-@torch.no_grad()
 def fit(
     image: np.ndarray,
     box: np.ndarray,
@@ -63,29 +77,43 @@ def fit(
     refine: int = 0,
     loss: Weights | None = None,
 ) -> Fitted:
-    """The network's answer to a crop, refined by some steps down the loss.
+    """The network's answer to a crop, refined by some steps down the loss: `fit_together` of one photo."""
+    return fit_together([Photo(image, box, landmarks)], network, face, refine=refine, loss=loss)[0]
+
+
+@torch.no_grad()
+def fit_together(
+    photos: Sequence[Photo], network: nn.Module, face, *, refine: int = 0, loss: Weights | None = None
+) -> list[Fitted]:
+    """The network's answers to photos of one person, with the mean of their identities, refined together.
 
     Args:
-        image: (H, W, 3) uint8; box: (4,) of the landmarks.
         network: of output "coefficients", in eval mode; face: the face model on its device.
-        landmarks: (68, 2) pixels of the photo, for the refinement; None keeps those that are found.
         refine: steps of Adam; loss: weights of the terms.
     """
     size, device = network.image_size, next(network.parameters()).device
-    matrix = square(box, size)
-    crop = crop_image(image, matrix, size).to(device)
-    numbers, renderer, curve = network(crop), renderer_of(face), []
-    if refine:
-        if landmarks is None:
-            marks = renderer.landmarks(network.layout.read(numbers), size)[..., :2]
-        else:
-            points = apply(matrix.numpy(), np.asarray(landmarks, dtype=np.float64)[:, :2])
-            marks = torch.from_numpy(points)[None].to(crop)
-        photo = torch.nn.functional.adaptive_avg_pool2d(crop, min(PHOTO_SIZE, size))
+    matrices = [square(photo.box, size) for photo in photos]
+    crops = [crop_image(photo.image, m, size) for photo, m in zip(photos, matrices, strict=True)]
+    crops = torch.cat(crops).to(device)
+    numbers, renderer, curve = network(crops), renderer_of(face), []
+    if refine or len(photos) > 1:
+        marks = renderer.landmarks(network.layout.read(numbers), size)[..., :2].clone()
+        for row, (photo, matrix) in enumerate(zip(photos, matrices, strict=True)):
+            if photo.landmarks is not None:
+                points = apply(matrix.numpy(), np.asarray(photo.landmarks, dtype=np.float64)[:, :2])
+                marks[row] = torch.from_numpy(points).to(marks)
         criterion = photo_loss(renderer, network.layout, size, loss)
-        target = {"photo": photo, "landmarks": marks}
-        numbers, curve = fitting.refine(criterion, numbers, target, steps=refine)
-    return Fitted(numbers, network.layout, renderer, size, crop[0], matrix, tuple(curve))
+        target = {
+            "photo": torch.nn.functional.adaptive_avg_pool2d(crops, min(PHOTO_SIZE, size)),
+            "landmarks": marks,
+        }
+        person = torch.zeros(len(photos), dtype=torch.int64, device=device)
+        numbers, curve = fitting.refine(criterion, numbers, target, steps=refine, person=person)
+    about = network.layout, renderer, size
+    return [
+        Fitted(numbers[row : row + 1], *about, crops[row], matrices[row], tuple(curve))
+        for row in range(len(photos))
+    ]
 
 
 def photo_loss(

@@ -99,7 +99,7 @@ def reconstruct(
         return reconstruct_volume(views[0], network, face, device)
     if output == "coefficients":
         steps = REFINE if refine is None and model == "auto" else refine or 0
-        return _by_coefficients(views[0], network, face, steps)
+        return _by_coefficients(views, network, face, steps)
     if model == "auto" and side is None:
         views[0], network = _for_its_pose(views[0], network, face)
     return reconstruct_views(views, network, face, noise=NOISE if prior in (None, True) else 0.0)
@@ -225,22 +225,25 @@ def _for_its_pose(view: View, network: nn.Module, face) -> tuple[View, nn.Module
     return replace(view, notes=(*view.notes, note)), other
 
 
-def _by_coefficients(view: View, network: nn.Module, face, refine: int) -> Reconstruction:
-    """As `reconstruct_views`, through a face model's coefficients."""
+def _by_coefficients(views: list[View], network: nn.Module, face, refine: int) -> Reconstruction:
+    """As `reconstruct_views`, through a face model's coefficients; two photos share their identity."""
     from facet.reconstruction import by_coefficients
     from facet.reconstruction.landmarks import located
     from facet.rendering import map_from_mesh
 
-    if not view.given:
-        found = by_coefficients.fit(view.image, view.box, network, face)
-        view = moved(view, found.to_photo(found.renderer.landmarks(found.face, found.size)[0]))
-    if refine and view.landmarks is None:
-        with suppress(FileNotFoundError):  # nobody finds any: its own guide it
-            view = located(view, face)
-    found = by_coefficients.fit(view.image, view.box, network, face, landmarks=view.landmarks, refine=refine)
+    for number, view in enumerate(views):
+        if not view.given:
+            found = by_coefficients.fit(view.image, view.box, network, face)
+            view = moved(view, found.to_photo(found.renderer.landmarks(found.face, found.size)[0]))
+        if refine and view.landmarks is None:
+            with suppress(FileNotFoundError):  # nobody finds any: its own guide it
+                view = located(view, face)
+        views[number] = view
+    shown = [by_coefficients.Photo(view.image, view.box, view.landmarks) for view in views]
+    found = by_coefficients.fit_together(shown, network, face, refine=refine)[0]
     vertices = found.vertices(face)
     position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
-    return _assembled([view], vertices, position_map, found.matrix, network.name, face)
+    return _assembled(views, vertices, position_map, found.matrix, network.name, face)
 
 
 def head_pose(vertices: Tensor, face) -> Pose:
@@ -276,7 +279,8 @@ def _network(model: str | nn.Module, photos: int, device: torch.device, *, mappe
             some = [name for name in AUTO[photos] if not (mapped and name.startswith("coefficients"))]
             model = weights.first_of(*some)
         network = _rotation(model, str(device)) if model in ROTATIONS else weights.load(model, device)
-    if network.views != photos:
+    fits_both = getattr(network, "output", "map") == "coefficients" and photos == 2
+    if network.views != photos and not fits_both:
         needs = {1: "one photo", 2: "two photos, front and side"}[network.views]
         raise ValueError(
             f"{network.name} reads {needs}, but {photos} {'was' if photos == 1 else 'were'} given"
