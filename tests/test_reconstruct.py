@@ -403,6 +403,8 @@ def test_auto_fits_a_face_model_to_the_photo(monkeypatch, options, steps):
     monkeypatch.setattr(weights, "load", lambda name, device: network)
     monkeypatch.setattr(pipeline, "_by_coefficients", lambda view, network, face, refine: refine)
     assert facet.reconstruct(_photo(), box=_box(_pose()), device="cpu", **options) == steps
+    two = facet.reconstruct(_photo(), _photo(), box=[_box(_pose())] * 2, device="cpu", **options)
+    assert two == steps
 
 
 @pytest.mark.parametrize("options", [{"correct": True}, {"prior": False}, {"prior": True}])
@@ -413,6 +415,8 @@ def test_auto_takes_a_network_of_maps_where_a_map_is_asked_for(monkeypatch, opti
     monkeypatch.setattr(weights, "first_of", none)
     with pytest.raises(FileNotFoundError, match=r"^prn-longer prn$"):
         facet.reconstruct(_photo(), box=_box(_pose()), device="cpu", **options)
+    with pytest.raises(FileNotFoundError, match=r"^twoview$"):
+        facet.reconstruct(_photo(), _photo(), box=[_box(_pose())] * 2, device="cpu", **options)
 
 
 def test_weights_of_another_face_model_are_refused(tmp_path):
@@ -434,13 +438,13 @@ def test_no_face_names_the_file(tmp_path):
 
 @pytest.mark.assets
 @pytest.mark.parametrize(
-    ("name", "most", "yaw"), [("astronaut", 5.0, 0.0), ("grace_hopper", 5.0, 0.0), ("cameraman", 13.0, 70.0)]
+    ("name", "most", "yaw"), [("astronaut", 5.0, 0.0), ("grace_hopper", 5.0, 0.0), ("cameraman", 8.0, 70.0)]
 )
 def test_released_weights_find_hand_placed_points_on_real_photographs(monkeypatch, name, most, yaw):
     """Mean distance of a few points, % of the box; the mean face in the found box has 6, 6 and 29 %."""
     monkeypatch.setenv("FACET_PROFILE", "small")
-    if any(weights.of_profile(s, "small") is None for s in ("prn", "prn-all-poses", "landmarks")):
-        pytest.skip("no trained weights of prn, prn-all-poses or landmarks")
+    if any(weights.of_profile(s, "small") is None for s in ("coefficients-wide", "landmarks")):
+        pytest.skip("no trained weights of coefficients-wide or landmarks")
     photo = photos.PHOTOS[name]
     face = facet.reconstruct(photo.path(), device="cpu")
     assert np.mean(list(photo.point_errors(face.landmarks).values())) < most

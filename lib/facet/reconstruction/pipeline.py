@@ -22,7 +22,7 @@ from facet.reconstruction.views import View, crop_matrix, moved, views_of
 # Degrees of yaw from which a photo is no front photo: PRN learns from 14° at most, others from 67.5° on.
 TURNED = 30.0
 # What "auto" takes for one photo and for two, the better first; the first knows faces from all sides.
-AUTO = {1: ("coefficients-wide", "prn-longer", "prn"), 2: ("twoview",)}
+AUTO = {1: ("coefficients-wide", "prn-longer", "prn"), 2: ("coefficients-wide", "twoview")}
 REFINE = 40  # steps by which "auto" fits a face model's answer to the photo
 # Systems that make their second photo themselves: which fit finds the head (`rotation.fits`).
 ROTATIONS = {"rotation": "prn", "rotation-coefficients": "coefficients"}
@@ -45,10 +45,11 @@ def reconstruct(
     Args:
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
-        model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": for
-            two photos TwoView, for one the coefficients of "coefficients-wide", fitted to the photo. Where
-            it has no weights, or a position map is asked for (`correct`, `prior`), PRN ("prn-longer" if there
-            is one), and for a face that is turned away further than PRN has seen PRN's "all-poses".
+        model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": the
+            coefficients of "coefficients-wide", fitted to the photo, or to both with one identity. Where it
+            has no weights, or a position map is asked for (`correct`, `prior`), TwoView for two photos, PRN
+            for one ("prn-longer" if there is one), and for a face that is turned away further than PRN has
+            seen PRN's "all-poses".
             Volumetric systems give a closed mesh of their own, without map and texture; "rotation" finds the
             head that it turns by PRN, "rotation-coefficients" by Coefficients.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
