@@ -70,17 +70,17 @@ def test_a_refinement_is_not_led_by_landmarks_beside_the_face(photo, monkeypatch
 
     told = []
 
-    def fit(image, box, network, face, *, landmarks=None, refine=0):
-        told.append(landmarks)
+    def fit_together(photos, network, face, *, refine=0):
+        told.extend(photo.landmarks for photo in photos)
         raise StopIteration
 
-    monkeypatch.setattr(by_coefficients, "fit", fit)
+    monkeypatch.setattr(by_coefficients, "fit_together", fit_together)
     monkeypatch.setattr(landmarks, "load_network", lambda device, names: SimpleNamespace(name="landmarks"))
     face = SimpleNamespace(uv=SimpleNamespace(device="cpu"))
     inside = np.linspace(BOX[:2], BOX[2:], 68)
     for found in (inside, inside + 50.0):
         monkeypatch.setattr(landmarks, "find", lambda *_, found=found: found)
         with pytest.raises(StopIteration):
-            pipeline._by_coefficients(View("her", photo, BOX, True), None, face, 3)
+            pipeline._by_coefficients([View("her", photo, BOX, True)], None, face, 3)
     assert told[0] is inside
     assert told[1] is None
