@@ -41,11 +41,11 @@ def test_a_face_by_coefficients(monkeypatch, given, refine):
     numbers[:, -6:] = 0
     photo, marks = photos.load("astronaut").copy(), np.linspace((180.0, 87.5), (270.0, 177.0), 68)
     view = View("her", photo, np.array([180.0, 87.5, 270, 177]), given, landmarks=marks)
-    expected = pipeline._by_coefficients(view, Same(layout, numbers), model, refine)
+    expected = pipeline._by_coefficients([view], Same(layout, numbers), model, refine)
     with elsewhere() as device:
         there = model.to(device)
         assert isinstance(by_coefficients.renderer_of(there).face.mean, There)
-        found = pipeline._by_coefficients(view, Same(layout, numbers, device), there, refine)
+        found = pipeline._by_coefficients([view], Same(layout, numbers, device), there, refine)
     np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-3)
     np.testing.assert_allclose(found.box, expected.box)
     np.testing.assert_allclose(found.texture.astype(int), expected.texture.astype(int), atol=1)
