@@ -15,7 +15,7 @@ from facet.paths import ROOT
 LAYERS = (
     "paths files parcel profiles provenance dependencies geometry landmarks68 images jpeg",
     "face_model",
-    "rendering",
+    "rendering outline",
     "crop disturb augment heatmaps",
     "synthetic photos",
     "networks",

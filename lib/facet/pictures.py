@@ -1,4 +1,7 @@
-"""Shaded pictures of meshes by our own rasteriser, as arrays: nothing here draws axes or needs matplotlib."""
+"""Shaded pictures of meshes by our own rasteriser, as arrays: nothing here draws axes or needs matplotlib.
+
+Open meshes are shown with a smooth outline (`outline`), the face patch's own is a saw.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from facet.geometry import image_flip, rotation_matrix
+from facet.outline import smooth_outline
 from facet.rendering import downsample, interpolate, rasterise, vertex_normals
 
 VIEWS = {"front": 0.0, "three-quarter": 40.0, "side": 80.0}
@@ -100,6 +104,7 @@ def as_numpy(values) -> np.ndarray:
 def _shaded(placed: Tensor, triangles: Tensor, size, colors, relief: float = 1.0) -> tuple[Tensor, Tensor]:
     """(3, H, W) shaded colours times coverage, and coverage (1, H, W)."""
     factor = _SUPERSAMPLING
+    placed = torch.from_numpy(smooth_outline(as_numpy(placed), as_numpy(triangles)))
     height, width = (size, size) if isinstance(size, int) else size
     fine = placed.clone()
     fine[:, :2] = (placed[:, :2] + 0.5) * factor - 0.5

@@ -2,7 +2,7 @@
 
 A page on the web shows no widgets, so a notebook puts the still picture, drawn by our own rasteriser, beside
 the live view. Meshes are given in a right-handed frame with y up (x right, z toward the viewer), such as the
-model frame.
+model frame; open ones are shown with a smooth outline (`outline`), the face patch's own is a saw.
 """
 
 import io
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from facet.files import write_beside, write_text
+from facet.outline import smooth_outline
 
 GREY = (188, 178, 170)
 FIELD_OF_VIEW = 25.0  # degrees, vertical: about a portrait lens, a wide one makes the nose large
@@ -67,6 +68,7 @@ def show_mesh(
             options |= {"colors": _packed(_as_bytes(colors)), "color": 0xFFFFFF}
         else:
             options["color"] = _packed(GREY)
+        vertices = smooth_outline(np.asarray(vertices), np.asarray(triangles))
         vertices = _short(vertices, float(np.ptp(vertices, axis=0).max()))
         mesh = k3d.mesh(vertices, np.asarray(triangles, dtype=np.uint32), **options)
         mesh.id = 1  # k3d takes its place in memory, which would make every page another
@@ -153,6 +155,7 @@ def still(
     from facet.rendering import downsample, interpolate, rasterise, sample_texture
 
     faces = torch.as_tensor(np.asarray(triangles), dtype=torch.int64)
+    vertices = smooth_outline(np.asarray(vertices), faces.numpy())
     placed, normals = _placed(vertices, faces, yaws, 2 * size)
     fragments = rasterise(placed, faces, 2 * size, cull_backfaces=False)
     if texture is not None and uv is not None:

@@ -22,6 +22,15 @@ def edges_of(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return edges, inverse.reshape(-1, 3), counts
 
 
+def neighbours(triangles: np.ndarray, vertices: int) -> sparse.csr_matrix:
+    """(V, V) of ones where an edge joins two vertices."""
+    start, end = triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).T
+    ones = np.ones(2 * len(start))
+    joined = sparse.coo_matrix((ones, (np.r_[start, end], np.r_[end, start])), (vertices, vertices)).tocsr()
+    joined.data[:] = 1.0  # an inner edge was counted by both of its triangles
+    return joined
+
+
 def subdivide(triangles: np.ndarray, vertices: int) -> tuple[sparse.csr_matrix, np.ndarray]:
     """One Loop step: the (V + E, V) matrix and the (4 F, 3) triangles; triangle f becomes 4 f … 4 f + 3.
 

@@ -116,15 +116,10 @@ def _rim(face, size: int) -> Rim:
 
 
 def _make_rim(face, size: int) -> Rim:
-    from scipy.sparse import coo_matrix
-
     from facet.face_model.position_map import texel_lookup
+    from facet.face_model.subdivision import neighbours
 
     triangle, corners = texel_lookup(face, size)
     mean = (face.mean[face.triangles[triangle]] * corners[..., None]).sum(dim=1).double()
-    pairs = face.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).cpu().numpy()
-    start, end = np.concatenate((pairs, pairs[:, ::-1])).T
-    count = len(face.mean)
-    neighbours = coo_matrix((np.ones(len(start)), (start, end)), shape=(count, count)).tocsr()
-    neighbours.data[:] = 1.0  # an inner edge was counted by both of its triangles
-    return Rim(face.uv_weight(size) > 0, mean, triangle, corners, neighbours)
+    joined = neighbours(face.triangles.cpu().numpy(), len(face.mean))
+    return Rim(face.uv_weight(size) > 0, mean, triangle, corners, joined)

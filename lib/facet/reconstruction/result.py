@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from facet.outline import smooth_outline
 from facet.reconstruction import export
 
 # Longest side, in pixels, at which depth() and normal_map() rasterise; larger faces are enlarged from it.
@@ -83,6 +84,8 @@ class Reconstruction:
         """Write the mesh: .glb (textured), .obj (with .mtl and .png) or .ply (vertex colours).
 
         Right-handed, y up, triangles outward, in pixels of the photo, y from its bottom row; never partial.
+        Vertices keep their order; those at the rim lie on a smooth outline (`outline`), the others where
+        `vertices` says.
 
         Raises:
             ValueError: an unknown extension.
@@ -90,7 +93,7 @@ class Reconstruction:
         """
         return export.save_mesh(
             path,
-            export.to_files_frame(self.vertices, self.image_size[0]),
+            export.to_files_frame(smooth_outline(self.vertices, self.triangles), self.image_size[0]),
             self.triangles,
             colors=self.colors,
             uv=self.uv,
