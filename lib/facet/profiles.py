@@ -19,7 +19,7 @@ TRAINED_BY = (
 )
 # Of notebooks, how many:
 SHOWN = (
-    *("volume_people", "bump_people", "florence_people", "icp_people", "photos"),
+    *("volume_people", "bump_people", "florence_people", "fitted_people", "icp_people", "photos"),
     *("render_heads", "bootstrap", "speed_repeats"),
 )
 
