@@ -396,6 +396,27 @@ def test_landmarks_alone_recover_the_pose_and_much_of_the_face(renderer, layout)
     assert torch.equal(numbers[:, -33:-6], torch.zeros_like(numbers[:, -33:-6]))
 
 
+def test_refinement_takes_the_steps_of_torchs_adam(layout):
+    def valley(numbers, _):
+        return ((numbers[:, 1:] - numbers[:, :-1] ** 2) ** 2).sum() + 0.1 * ((1 - numbers) ** 2).sum()
+
+    valley.layout = layout
+    start = 0.5 * torch.randn(3, layout.total, generator=torch.Generator().manual_seed(7))
+    numbers, curve = refine(valley, start, {}, steps=30, rate=0.05)
+    expected = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([expected], lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 30, eta_min=0.005)
+    for value in curve[:-1]:
+        loss = valley(expected, {})
+        assert loss.item() == pytest.approx(value, rel=1e-5)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    assert curve[-1] == min(curve) < 0.7 * curve[0]
+    torch.testing.assert_close(numbers, expected.detach(), atol=1e-5, rtol=0)
+
+
 def test_refinement_explains_the_photo_and_finds_light(renderer, layout):
     generator = torch.Generator().manual_seed(5)
     true = some(layout, generator, 2, pose=0.2)

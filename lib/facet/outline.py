@@ -9,12 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.sparse as sparse
-from scipy.ndimage import gaussian_filter1d
-from scipy.sparse.linalg import SuperLU, splu
-
-from facet.face_model.subdivision import neighbours
-from facet.face_model.tutte import boundary_loops
 
 WIDTH = 4.0  # standard deviation of the Gaussian along the outline, vertices
 RINGS = 4  # of vertices that move along
@@ -23,12 +17,16 @@ SHORTEST = 100  # vertices of an outline; where it has fewer, they are its corne
 
 @dataclass(frozen=True)
 class _Outline:
-    """Of one mesh: its longest boundary (L,), the vertices that move along (N,), and how they do."""
+    """Of one mesh: its longest boundary (L,), the vertices that move along (N,), and how they do.
+
+    Attributes:
+        coupling: (N, L) scipy matrix; solver: of the equations (N, N) of scipy.
+    """
 
     loop: np.ndarray
     near: np.ndarray
-    coupling: sparse.csr_matrix
-    solver: SuperLU
+    coupling: object
+    solver: object
 
 
 def smooth_outline(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -45,6 +43,8 @@ def smooth_outline(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     Returns:
         (V, C) of the same type.
     """
+    from scipy.ndimage import gaussian_filter1d
+
     triangles = np.ascontiguousarray(triangles, dtype=np.int64)
     outline = _outline(triangles.tobytes())
     if outline is None:
@@ -61,6 +61,12 @@ def smooth_outline(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _outline(triangles: bytes) -> _Outline | None:
     """Of the triangles (F, 3) int64; None where there is no outline that can be smoothed."""
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import splu
+
+    from facet.face_model.subdivision import neighbours
+    from facet.face_model.tutte import boundary_loops
+
     triangles = np.frombuffer(triangles, dtype=np.int64).reshape(-1, 3)
     try:
         loops = boundary_loops(triangles)
@@ -77,5 +83,5 @@ def _outline(triangles: bytes) -> _Outline | None:
     reached[np.concatenate(loops)] = 0.0
     near = np.flatnonzero(reached)
     among = joined[near]
-    matrix = sparse.diags(np.asarray(among.sum(axis=1)).ravel()) - among[:, near]
+    matrix = diags(np.asarray(among.sum(axis=1)).ravel()) - among[:, near]
     return _Outline(loops[0], near, among[:, loops[0]], splu(matrix.tocsc()))

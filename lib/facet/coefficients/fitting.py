@@ -8,6 +8,8 @@ of one person it fits one identity to all.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from facet.networks.layout import LIGHT, Layout
 NOISE = 0.01  # standard deviation of given landmarks, share of the crop's side
 TRUST = 1.0  # standard deviation of every coefficient in its own unit; poses have ten times as much
 RATE = 0.05  # of Adam, in units of the coefficients
+BETAS = 0.9, 0.999  # of Adam: how much of the slopes' first and second moment a step keeps
 
 
 def fit_landmarks(
@@ -106,8 +109,8 @@ def refine(
     identity = numbers.new_zeros(int(person.max()) + 1, count).index_add_(0, person, numbers[:, :count])
     identity = (identity / person.bincount()[:, None]).requires_grad_()
     rest = numbers[:, count:].clone().requires_grad_()
-    optimiser = torch.optim.Adam([identity, rest], lr=rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps), eta_min=rate / 10)
+    free = [identity, rest]
+    moments = [(torch.zeros_like(values), torch.zeros_like(values)) for values in free]
     curve, best = [], torch.cat((identity[person], rest), dim=1).detach()
     with torch.enable_grad():
         for step in range(steps + 1):
@@ -119,8 +122,20 @@ def refine(
             if curve[-1] <= min(curve):
                 best = current.detach()
             if step < steps:
-                optimiser.zero_grad()
-                value.backward()
-                optimiser.step()
-                schedule.step()
+                slopes = torch.autograd.grad(value, free)
+                pace = rate * (0.1 + 0.45 * (1 + math.cos(math.pi * step / steps)))
+                for values, slope, moment in zip(free, slopes, moments, strict=True):
+                    _adam(values, slope, *moment, step + 1, pace)
     return best, curve
+
+
+@torch.no_grad()
+def _adam(values: Tensor, slope: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
+    """One step of Adam (Kingma & Ba 2015) in place, counted from 1, with both moments of the slopes.
+
+    It is here because torch's own imports its compiler first, which takes longer than the fit of a photo.
+    """
+    first.lerp_(slope, 1 - BETAS[0])
+    second.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])
+    spread = (second.sqrt() / math.sqrt(1 - BETAS[1] ** step)).add_(1e-8)
+    values.addcdiv_(first, spread, value=-rate / (1 - BETAS[0] ** step))

@@ -6,6 +6,7 @@ covers a square, so the Delaunay triangulation there is a mesh of it; then edges
 Delaunay mesh of the surface (opposite angles add up to at most 180°).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,22 +60,23 @@ def _choose(model: FaceModel, points: np.ndarray, uv: np.ndarray, count: int) ->
     corners = [int(((uv - corner) ** 2).sum(1).argmin()) for corner in ((0, 0), (0, 1), (1, 0), (1, 1))]
     chosen = [*model.landmarks.tolist(), *corners]
     pace = np.where(model.weight.cpu().numpy() >= 4, CLOSER, 1.0)
-    gap = np.full(len(points), np.inf)
+    axes, gap = np.ascontiguousarray(points.T), np.full(len(points), np.inf)
+
+    def distance(vertex: int) -> np.ndarray:
+        x, y, z = (axis - axis[vertex] for axis in axes)
+        return np.sqrt(x * x + y * y + z * z)
+
     for vertex in chosen:
-        gap = np.minimum(gap, _distance(points, vertex))
+        np.minimum(gap, distance(vertex), out=gap)
     borders = np.zeros(len(points), bool)
     borders[model.rim.cpu().numpy()] = True
     borders[np.intersect1d(triangles[part == 0], triangles[part > 0])] = True
     for allowed, wanted in ((borders, int(RIM * count)), (np.ones(len(points), bool), count)):
         while len(chosen) < wanted:
-            vertex = int(np.where(allowed, gap * pace, -1).argmax())
+            vertex = int(np.where(allowed, gap * pace, -1.0).argmax())
             chosen.append(vertex)
-            gap = np.minimum(gap, _distance(points, vertex))
+            np.minimum(gap, distance(vertex), out=gap)
     return np.unique(chosen)
-
-
-def _distance(points: np.ndarray, vertex: int) -> np.ndarray:
-    return np.sqrt(((points - points[vertex]) ** 2).sum(axis=1))
 
 
 def _triangulate(uv: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -94,7 +96,11 @@ def _area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _flipped(triangles: list[list[int]], uv: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The triangles after Lawson's flips: an edge goes where the angles opposite to it exceed 180°."""
+    """The triangles after Lawson's flips: an edge goes where the angles opposite to it exceed 180°.
+
+    On plain numbers: an edge at a time, arrays of three cost more than what they hold.
+    """
+    places, corners = uv.tolist(), points.tolist()
     owner = {(t[k], t[k - 2]): number for number, t in enumerate(triangles) for k in range(3)}
     waiting = sorted(edge for edge in owner if edge[::-1] in owner and edge[0] < edge[1])
     for _ in range(20 * len(waiting)):
@@ -105,8 +111,9 @@ def _flipped(triangles: list[list[int]], uv: np.ndarray, points: np.ndarray) -> 
             continue
         left, right = owner[a, b], owner[b, a]
         c, d = (sum(triangles[t]) - a - b for t in (left, right))
-        quad = _area(uv[[d, c]], uv[[b, a]], uv[[c, d]])  # of the triangles d b c and c a d
-        if _angle(points, c, a, b) + _angle(points, d, a, b) <= np.pi + 1e-6 or (quad > -1e-12).any():
+        if _angle(corners, c, a, b) + _angle(corners, d, a, b) <= math.pi + 1e-6:
+            continue
+        if not (_downwards(places, d, b, c) and _downwards(places, c, a, d)):
             continue
         for number, new in ((left, [d, b, c]), (right, [c, a, d])):
             triangles[number] = new
@@ -118,9 +125,19 @@ def _flipped(triangles: list[list[int]], uv: np.ndarray, points: np.ndarray) -> 
     return np.array(triangles)
 
 
-def _angle(points: np.ndarray, at: int, a: int, b: int) -> float:
-    u, v = points[a] - points[at], points[b] - points[at]
-    return float(np.arctan2(np.linalg.norm(np.cross(u, v)), u @ v))
+def _angle(points: list[list[float]], at: int, a: int, b: int) -> float:
+    """At a corner of a triangle in space."""
+    x, y, z = points[at]
+    ux, uy, uz = points[a][0] - x, points[a][1] - y, points[a][2] - z
+    vx, vy, vz = points[b][0] - x, points[b][1] - y, points[b][2] - z
+    cross = math.hypot(uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
+    return math.atan2(cross, ux * vx + uy * vy + uz * vz)
+
+
+def _downwards(uv: list[list[float]], a: int, b: int, c: int) -> bool:
+    """Whether a triangle of the UV square is wound as the patch's are, and is no line."""
+    (x, y), (bx, by), (cx, cy) = uv[a], uv[b], uv[c]
+    return (bx - x) * (cy - y) - (by - y) * (cx - x) <= -1e-12
 
 
 def _parts(model: FaceModel, uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
