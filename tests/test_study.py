@@ -78,6 +78,10 @@ def test_glance_has_a_row_a_system_and_says_n():
     assert table["system"].tolist() == ["prn", "prn all-poses"]
     assert table.columns.tolist() == ["system", "shape (mm), n = 2"]
     assert table.iloc[0, 1] == "2.00 [1.00, 3.00]"
+    fewer = frame([4.0], model="coefficients", people=[0])
+    table = tables.glance(evaluation.intervals(pd.concat([both, fewer]), draws=200))
+    assert table.columns.tolist() == ["system", "shape (mm), n = 2"]
+    assert table.iloc[2].tolist() == ["coefficients", "4.00 [4.00, 4.00], n = 1"]
 
 
 def test_summary_names_the_training_images_of_each_system():

@@ -40,21 +40,30 @@ def summary(frame: pd.DataFrame, systems: Sequence, **about) -> pd.DataFrame:
 def glance(
     intervals: pd.DataFrame, *, measures: Mapping[tuple[str, str], str] = GLANCE, digits: int = 2
 ) -> pd.DataFrame:
-    """One row a system: "mean [low, high]" of the measures that were taken, and n of each.
+    """One row a system: "mean [low, high]" of the measures that were taken.
+
+    n of a measure stands in its column's name, and in the cell of a system that was scored on fewer.
 
     Args:
         intervals: of one test set, see :func:`facet.evaluation.intervals`.
         measures: (metric, normaliser) → column.
         digits: behind the point.
     """
+    found = [
+        (column, label, row)
+        for label, row in zip(labels(intervals), intervals.to_dict("records"), strict=True)
+        if (column := measures.get((row["metric"], row["normaliser"])))
+    ]
+    most: dict[str, int] = {}
+    for column, _, row in found:
+        most[column] = max(row["n"], most.get(column, 0))
     rows: dict[str, dict[str, str]] = {}
-    for label, row in zip(labels(intervals), intervals.to_dict("records"), strict=True):
-        column = measures.get((row["metric"], row["normaliser"]))
-        if column:
-            text = f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
-            rows.setdefault(label, {"system": label})[f"{column}, n = {row['n']}"] = text
+    for column, label, row in found:
+        text = f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+        fewer = "" if row["n"] == most[column] else f", n = {row['n']}"
+        rows.setdefault(label, {"system": label})[f"{column}, n = {most[column]}"] = text + fewer
     table = pd.DataFrame(rows.values())
-    order = [c for name in measures.values() for c in table if c.startswith(f"{name}, n = ")]
+    order = [f"{name}, n = {most[name]}" for name in measures.values() if name in most]
     return table[["system", *order]]
 
 
