@@ -28,7 +28,7 @@ class Settings:
         optimiser: "adam", or "rmsprop" (the volumetric networks).
         device: "auto" (CUDA if there is one), "cpu" or "cuda"; `devices` of them on each of `nodes` machines.
         threads: of torch; fixed, because sums over threads round differently.
-        precision: "32"; "tf32", "bf16" or "16" mixed, for CUDA (on CPU bf16 gains a fifth at best).
+        precision: "32"; "tf32", "bf16" or "16" mixed, for CUDA (bf16 gains on CPUs with AMX only).
         channels_last: memory layout; faster on CPU and GPU, same result up to rounding.
         prefetch: batches made ahead in a thread; 0 makes them in the loop.
         checkpoint_every: steps between checkpoints beside those after each epoch; 0: epochs only.
