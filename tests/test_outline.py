@@ -5,7 +5,7 @@ import pytest
 import torch
 import trimesh
 
-from facet import face_model
+from facet import face_model, pictures, viewers
 from facet.evaluation.protocol import Counted
 from facet.face_model.tutte import boundary_loops
 from facet.outline import SHORTEST, smooth_outline
@@ -64,6 +64,21 @@ def test_what_has_no_long_outline_stays():
     touching = np.concatenate([triangles, triangles + len(many) - 1])  # they share a vertex of both outlines
     twice = np.concatenate([many, many[1:]])
     assert smooth_outline(twice, touching) is twice
+
+
+def test_pictures_and_viewers_show_the_smooth_outline():
+    saw, triangles = disk(180, tooth=3.0)
+    even, _ = disk(180, tooth=0.0)
+    place = np.array([64.0, 64.0, 0.0])
+    sawn, smooth = (
+        pictures.draw_mesh(torch.from_numpy(points + place).float(), torch.from_numpy(triangles), 128)
+        for points in (saw, even)
+    )
+    assert np.abs(sawn - smooth).mean() < 2e-3
+    shown = viewers.show_mesh(saw, triangles).objects[0].vertices
+    np.testing.assert_allclose(radii(shown, 180), RADIUS, atol=0.1)
+    one, other = (np.asarray(viewers.still(points, triangles, size=96)) / 255 for points in (saw, even))
+    assert np.abs(one - other).mean() < 2e-3
 
 
 @pytest.mark.assets
