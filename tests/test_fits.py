@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import facet
-from facet import face_model, networks, paths
+from facet import face_model, networks, paths, trainings
 from facet.face_model import compact
 from facet.reconstruction import by_coefficients, photos, pipeline, weights
 from facet.rotation import fit, fits
@@ -45,18 +45,19 @@ def test_coefficients_put_the_model_s_face_into_the_crop(model, answer):
 
 def test_every_fit_names_its_network():
     assert fits.NETWORKS.keys() == fits.FITS.keys()
-    assert fits.NETWORKS["prn"] == "prn-all-poses"
-    assert fits.NETWORKS["coefficients"] == "coefficients"
+    assert fits.NETWORKS == {"prn": "prn-wide", "coefficients": "coefficients-wide"}
+    known = {"-".join(filter(None, pair)) for pair in trainings.known()}
+    assert known >= set(fits.NETWORKS.values())
 
 
 def test_reconstruct_turns_the_head_that_coefficients_find(model, answer, monkeypatch, tmp_path):
-    """`model="rotation-coefficients"` and "rotation": each with the networks it needs, of one profile."""
-    known = {"coefficients": answer} | {
+    """`model="rotation-prn"` and "rotation": each with the networks it needs, of one profile."""
+    known = {"coefficients-wide": answer} | {
         name: networks.build(system, image_size=SIZE, width=0.1).eval()
         for name, system in (
             ("rotation", "rotation"),
             ("twoview-rotated", "twoview"),
-            ("prn-all-poses", "prn"),
+            ("prn-wide", "prn"),
         )
     }
     monkeypatch.setattr(pipeline, "_face_model", lambda device: model)
@@ -67,17 +68,18 @@ def test_reconstruct_turns_the_head_that_coefficients_find(model, answer, monkey
     )
     how = {"box": (180.0, 87.5, 270.0, 177.0), "device": "cpu"}
     photo = photos.load("astronaut").copy()
-    for name in ("rotation", "twoview-rotated", "prn-all-poses"):
+    for name in ("rotation", "twoview-rotated", "prn-wide"):
         (tmp_path / f"{name}-small.safetensors").touch()
     pipeline._rotation.cache_clear()
-    with pytest.raises(FileNotFoundError, match="no weights of coefficients: `facet train coefficients`"):
-        facet.reconstruct(photo, model="rotation-coefficients", **how)
-    (tmp_path / "coefficients-small.safetensors").touch()
+    make = "no weights of coefficients-wide: `facet train coefficients --variant wide`"
+    with pytest.raises(FileNotFoundError, match=make):
+        facet.reconstruct(photo, model="rotation", **how)
+    (tmp_path / "coefficients-wide-small.safetensors").touch()
     made = {name: pipeline._network(name, 1, torch.device("cpu")) for name in pipeline.ROTATIONS}
-    assert isinstance(made["rotation"].rotator.fit, fits.PositionMapFit)
-    assert made["rotation-coefficients"].rotator.fit.network is answer
-    face = facet.reconstruct(photo, model="rotation-coefficients", **how)
-    assert face.system == "rotation-coefficients"
+    assert isinstance(made["rotation-prn"].rotator.fit, fits.PositionMapFit)
+    assert made["rotation"].rotator.fit.network is answer
+    face = facet.reconstruct(photo, model="rotation", **how)
+    assert face.system == "rotation"
     assert face.position_map.shape == (3, SIZE, SIZE)
     pipeline._rotation.cache_clear()
-    assert rotation.PARTS[0] == fits.NETWORKS["prn"]
+    assert rotation.PARTS[0] == fits.NETWORKS[fits.DEFAULT]

@@ -46,6 +46,10 @@ def test_compared_networks_get_the_same_training(profile):
     assert len({configuration_hash(r.configuration()) for r in made.values()}) == len(made)
     assert made["mobile", ""].configuration()["data"] == plain["data"]
     assert made["prn", "all-poses"].name == f"prn-all-poses-{profile}"
+    first, rest = (recipes.recipe("prn", profiles.load(profile), variant=v) for v in ("wide-first", "wide"))
+    assert first.settings.steps + rest.settings.steps == made["prn", ""].settings.steps
+    assert rest.data["start"]["name"] == first.name
+    assert first.data["poses"] == rest.data["poses"] == "wide"
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_a_detected_box_is_tightened_by_a_second_pass(monkeypatch):
 @pytest.mark.parametrize(("yaw", "taken"), [(20, "front"), (-25, "front"), (35, "all"), (-80, "all")])
 def test_a_face_that_is_turned_away_gets_the_network_of_all_poses(monkeypatch, yaw, taken):
     matrix = _pose(float(yaw))
-    known = {"prn": Oracle(matrix), "prn-all-poses": Oracle(matrix)}
+    known = {"prn": Oracle(matrix), "prn-wide": Oracle(matrix)}
     seen = transform_points(matrix, _face().mean[None])[0, _face().landmarks, :2]
     finder = SimpleNamespace(image_size=MAP)
     monkeypatch.setattr(weights, "first_of", lambda *systems: systems[-1])
@@ -181,7 +181,7 @@ def test_a_face_that_is_turned_away_gets_the_network_of_all_poses(monkeypatch, y
     monkeypatch.setattr(landmarks, "landmarks_of_crops", lambda network, crop: seen[None])
     face = facet.reconstruct(_photo(), box=_box(matrix), device="cpu")
     calls = {name: len(network.calls) for name, network in known.items()}
-    assert calls == {"prn": int(taken == "front"), "prn-all-poses": int(taken == "all")}
+    assert calls == {"prn": int(taken == "front"), "prn-wide": int(taken == "all")}
     assert [f"turned by {abs(yaw)}°" in note for note in face.notes] == [True] * (taken == "all")
     assert np.abs(face.vertices - _true(matrix)).max() < 0.3
     facet.reconstruct(_photo(), model="prn", box=_box(matrix), device="cpu")  # asked for by name
@@ -369,6 +369,7 @@ def test_bad_arguments(given, message):
     [
         ("prn", "prn"),
         ("prn-all-poses", "prn --variant all-poses"),
+        ("twoview-wide-first", "twoview --variant wide-first"),
         ("vrn-guided", "vrn-guided"),
         ("rotation-true", "rotation --variant true"),
         ("twoview-rotated-side", "twoview --variant rotated-side"),

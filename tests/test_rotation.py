@@ -392,7 +392,7 @@ def test_fits_by_name(model):
     with pytest.raises(ValueError, match=r"no fit is called 'eos'; there are .*prn"):
         fit("eos", network, model)
     with pytest.raises(ValueError, match="two fits are called 'prn'"):
-        register("prn")(nn.Module)
+        register("prn", network="prn-wide")(nn.Module)
     with pytest.raises(ValueError, match="not twoview"):
         fit("prn", networks.build("twoview", image_size=32, width=0.1), model)
     assert "prn" in FITS

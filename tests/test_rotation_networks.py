@@ -33,6 +33,32 @@ def test_one_pass_is_little_larger_than_prn():
     assert ours.views == 1
 
 
+def test_one_pass_begins_as_prn(generator):
+    """Its coarse features are those of PRN's decoder, layer by layer; no other network's."""
+    prn = build("prn", image_size=SIZE, width=0.1, seed=5).eval()
+    network = build("one-pass", image_size=SIZE, width=0.1).eval()
+    untouched = network.coarse.weight.clone(), network.refine[-1].weight.clone()
+    network.start_from(prn)
+    x = torch.rand(2, 3, SIZE, SIZE, generator=generator)
+    ours, theirs = x, prn.encoder(x)
+    with torch.no_grad():
+        for stage in network.encoder:
+            ours = stage(ours)
+        torch.testing.assert_close(ours, theirs)
+        inner = theirs
+        for layer in list(prn.decoder)[: len(network.decoder)]:
+            inner = layer(inner)
+        torch.testing.assert_close(network.decoder(ours), inner)
+        for layer in list(prn.decoder)[len(network.decoder) : -2]:
+            inner = layer(inner)
+        torch.testing.assert_close(network.refine[:-1](network.decoder(ours)), inner)
+    assert torch.equal(untouched[0], network.coarse.weight)
+    assert torch.equal(untouched[1], network.refine[-1].weight)
+    for other in (build("prn", image_size=SIZE, width=0.2), build("mobile", image_size=SIZE, width=0.1)):
+        with pytest.raises(ValueError, match=f"{other.name} cannot start this one: train prn with the same"):
+            network.start_from(other)
+
+
 def test_one_pass_gives_a_map_and_in_training_all_it_tells(generator):
     network = build("one-pass", image_size=SIZE, width=0.1)
     images = torch.rand(2, 3, SIZE, SIZE, generator=generator)

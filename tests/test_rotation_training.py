@@ -9,7 +9,7 @@ import torch
 from tiny_people import SIZE
 from torch import nn
 
-from facet import face_model, paths, profiles
+from facet import face_model, paths, profiles, trainings
 from facet import reconstruct as reconstruct_photo
 from facet.augment import Augmentation
 from facet.evaluation import second_view
@@ -29,6 +29,7 @@ from facet.synthetic.dataset import open_pictures
 from facet.synthetic.told import ToldBatches
 from facet.training import common, configuration_hash
 from facet.training import recipes as base
+from facet.training.starts import SECOND_PHOTOS
 
 PROFILE = profiles.load("smoke").with_(people={"train": 4, "val": 2, "test": 2}, samples=12, validate_every=2)
 ABOUT = {"fit": "a test's", "generator": "none"}
@@ -252,22 +253,63 @@ def test_told_targets_have_the_beards_that_they_are_asked_for(people, model):
 
 
 def test_position_map_trainings_get_what_all_others_get():
-    """They differ from PRN's `all-poses` in system and pictures alone; the generator's budget is its own."""
-    plain = base.recipe("prn", PROFILE, variant="all-poses").configuration()
+    """They differ from PRN's `wide` in system and pictures alone; the generator's budget is its own."""
+    plain = base.recipe("prn", PROFILE, variant="wide").configuration()
+    first = base.recipe("prn", PROFILE, variant="wide-first").configuration()
     made = {key: recipes.recipe(key[0], PROFILE, variant=key[1]) for key in recipes.TRAININGS}
-    for (system, _), recipe in made.items():
+    for (system, variant), recipe in made.items():
         found = recipe.configuration()
         differing = {k for k in plain if found[k] != plain[k]}
         if system == "rotation":
-            assert found["steps"] == round(0.4 * plain["steps"])
+            assert found["steps"] == round(0.4 * PROFILE.steps)
+            continue
+        if variant == "wide-first":
+            assert {k for k in first if found[k] != first[k]} <= {"system", "data"}
+            assert {k for k in first["data"] if found["data"][k] != first["data"][k]} == {"shown"}
             continue
         assert differing <= {"system", "data"}
-        assert {k for k in plain["data"] if found["data"][k] != plain["data"][k]} <= {"shown"}
+        assert {k for k in plain["data"] if found["data"][k] != plain["data"][k]} <= {"shown", "start"}
+        assert found["data"]["start"]["name"] == f"{'prn' if variant == '' else 'twoview'}-wide-first-smoke"
+    assert first["steps"] + plain["steps"] == PROFILE.steps
+    assert (plain["data"]["poses"], plain["data"]["people"]) == ("wide", PROFILE.people["train"])
+    assert set(KINDS) == set(SECOND_PHOTOS)
     hashes = {configuration_hash(recipe.configuration()) for recipe in made.values()}
     assert len(hashes) == len(made)
     assert made["twoview", "rotated"].name == "twoview-rotated-smoke"
     with pytest.raises(ValueError, match="nothing is known of training twoview-turned; known: one-pass, rot"):
         recipes.recipe("twoview", PROFILE, variant="turned")
+
+
+def test_samples_count_those_of_the_first_part(monkeypatch):
+    """70 % by the network that all begin as, 30 % by each."""
+    monkeypatch.setattr(base, "weights_state", lambda made: SimpleNamespace(state="none"))
+    for system, variant in (("prn", "wide"), ("one-pass", ""), ("twoview", "both")):
+        before = base.samples_before(system, PROFILE, variant=variant, find=trainings.recipe)
+        own = trainings.recipe(system, PROFILE, variant=variant).settings
+        assert before + own.steps * own.batch == PROFILE.samples
+    assert base.samples_before("twoview", PROFILE, variant="wide-first", find=trainings.recipe) == 0
+
+
+def test_what_all_readers_begin_as_is_trained_first(home, monkeypatch, tmp_path):
+    """`trained` of a reader makes the first part where it has no weights; the reader starts with them."""
+    trained, kept = [], recipes.obtain
+
+    def obtain(made, task, **how):
+        trained.append(made.name)
+        return kept(made, task, **how, weights=tmp_path / "none", cache=tmp_path)
+
+    def missing(made):
+        return SimpleNamespace(state="none")
+
+    for module in (base, recipes):
+        monkeypatch.setattr(module, "obtain", obtain)
+    monkeypatch.setattr(base, "weights_state", missing)
+    profile = PROFILE.with_(samples=16, image_size=SIZE, width=0.1)
+    recipes.trained("twoview", profile, variant="true", progress="none", workers=1)
+    assert trained == ["twoview-wide-first-smoke", "twoview-true-smoke"]
+    trained.clear()
+    recipes.trained("one-pass", profile, progress="none", workers=1)
+    assert trained == ["prn-wide-first-smoke", "one-pass-smoke"]
 
 
 def test_a_seed_has_a_rotator_of_its_own(monkeypatch):
@@ -279,7 +321,7 @@ def test_a_seed_has_a_rotator_of_its_own(monkeypatch):
     for made, key in zip(data, keys[1:], strict=True):
         assert (made["fit"], made["generator"]) == (key["fit"], key["generator"])
     asked = []
-    network = build("prn", image_size=SIZE, width=0.1)
+    network = build("coefficients", image_size=SIZE, width=0.1, backbone="resnet18")
     for module in (base, recipes):
         monkeypatch.setattr(module, "trained", lambda *a, **k: asked.append(k["seed"]) or (network, None))
     recipes.rotator(PROFILE, seed=1)
@@ -343,7 +385,7 @@ def test_the_pipeline_says_which_parts_it_lacks(tmp_path, monkeypatch, model):
     monkeypatch.delenv("FACET_PROFILE", raising=False)
     (tmp_path / "rotation-small.safetensors").write_bytes(b"")
     with pytest.raises(
-        FileNotFoundError, match="no weights of prn-all-poses, twoview-rotated: `facet train prn"
+        FileNotFoundError, match="no weights of coefficients-wide, twoview-rotated: `facet train coeff"
     ):
         pipeline.load(face=model)
 
@@ -351,16 +393,17 @@ def test_the_pipeline_says_which_parts_it_lacks(tmp_path, monkeypatch, model):
 def test_the_pipeline_comes_from_weights_of_one_profile(tmp_path, monkeypatch, model):
     from facet.training import save_weights
 
-    for part, name in zip(pipeline.PARTS, ("prn", "rotation", "twoview"), strict=True):
-        network = build(name, image_size=SIZE, width=0.1, seed=4)
-        about = {"configuration": {"system": name, "image_size": SIZE, "width": 0.1}}
+    for part, name in zip(pipeline.PARTS, ("coefficients", "rotation", "twoview"), strict=True):
+        options = {"backbone": "resnet18"} if name == "coefficients" else {}
+        network = build(name, image_size=SIZE, width=0.1, seed=4, **options)
+        about = {"configuration": {"system": name, "image_size": SIZE, "width": 0.1, "options": options}}
         save_weights(network, tmp_path / f"{part}-small.safetensors", about)
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     monkeypatch.delenv("FACET_PROFILE", raising=False)
     system = pipeline.load(face=model, to="side")
     assert system.rotator.goal == "side"
     assert system.rotator.generator.name == "rotation"
-    assert system.rotator.fit.network.name == "prn"
+    assert system.rotator.fit.network.name == "coefficients"
     assert system.reader.name == "twoview"
 
 
@@ -399,10 +442,10 @@ def test_rows_say_how_far_their_views_are_turned(florence, rotator):
         asked.append(to)
         return second_view.rotated_store(florence, rotator, ABOUT, to=to).open()
 
-    nets = {f"twoview {kind}": kind for kind in ("true", "both", "rotated-side")} | {"prn all-poses": "prn"}
+    nets = {f"twoview {kind}": kind for kind in ("true", "both", "rotated-side")} | {"prn wide": "prn"}
     rows = second_view.readings(nets, views)
     assert [(name, variant, network) for name, variant, network, _ in rows] == [
-        ("prn", "all-poses", "prn"),
+        ("prn", "wide", "prn"),
         ("twoview", "true, true second, full turn", "true"),
         ("twoview", "true, photo twice", "true"),
         ("rotation", "true, full turn", "true"),

@@ -350,7 +350,8 @@ def _data_weights(options: argparse.Namespace) -> None:
             found = weights_state(made)
         line = f"{found.name}: {found.state}"
         if found.path:
-            known, before = found.metadata, recipes.samples_before(system, profile, variant=variant)
+            known = found.metadata
+            before = recipes.samples_before(system, profile, variant=variant, find=trainings.recipe)
             line += f"; {before + known['samples']:,} samples, validation loss {known['val_loss']:.5g}"
         print(line)
 

@@ -145,13 +145,14 @@ def _conditions(profile: str) -> str:
 
 def _longer(intervals) -> str:
     """A sentence on the rows that went on from another network."""
-    from facet.training.starts import STARTED
+    from facet.training.starts import STARTED, WIDE_FIRST
 
     rows = set(zip(intervals["model"], intervals["variant"], strict=True))
-    names = [" ".join(filter(None, pair)) for pair in STARTED if pair in rows]
+    longer = [pair for pair in STARTED if pair in rows and STARTED[pair].origin[1] != WIDE_FIRST]
+    names = [" ".join(filter(None, pair)) for pair in longer]
     if not names:
         return ""
-    share = max(STARTED[pair].share for pair in STARTED if pair in rows)
+    share = max(STARTED[pair].share for pair in longer)
     return f" {' and '.join(f'`{name}`' for name in names)} went on from `prn` with {100 * share:.0f} % more."
 
 

@@ -70,7 +70,7 @@ def readings(
 ) -> list[tuple[str, str, nn.Module, str | Stored]]:
     """The rows of the comparison: name and variant, network, and what `samples_with` shows it beside a photo.
 
-    prn all-poses, one-pass        one photo
+    prn wide, one-pass             one photo
     twoview true, …                the reader that learned with true pairs: a true second photo after a full
                                    turn, and the photo twice
     rotation true, full turn       the same reader with synthetic views: what is lost to their quality
@@ -81,7 +81,7 @@ def readings(
         nets: label → network; a row stands only for what is there.
         views: `to` of `rotated_store` → its opened views of the test set.
     """
-    rows = [("prn", "all-poses", nets["prn all-poses"], "none")] if "prn all-poses" in nets else []
+    rows = [("prn", "wide", nets["prn wide"], "none")] if "prn wide" in nets else []
     if "twoview true" in nets:
         reader = nets["twoview true"]
         rows += [("twoview", f"true, true second, {TURNS[FULL]}", reader, "true")]

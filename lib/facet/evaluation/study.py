@@ -132,7 +132,8 @@ def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **opti
         network, history = trainings.trained(name, profile, variant=variant, **options)
         about = {"variant": variant, "seed": options.get("seed")}
         path = weights_state(trainings.recipe(name, profile, **about)).path
-        samples = recipes.samples_before(name, profile, **about) + history.rows[-1]["samples"]
+        before = recipes.samples_before(name, profile, find=trainings.recipe, **about)
+        samples = before + history.rows[-1]["samples"]
         found.append(System(name, variant, network, samples, path))
     return found
 

@@ -31,7 +31,7 @@ from facet.networks.blocks import (
     scaled,
     start_open,
 )
-from facet.networks.prn import BLOCKS, ResidualBlock
+from facet.networks.prn import BLOCKS, PRN, ResidualBlock
 from facet.networks.ranges import MARGIN, SPAN
 from facet.networks.registry import register
 
@@ -106,6 +106,23 @@ class OnePass(nn.Module):
             initialise(part)
         nn.init.zeros_(self.refine[-1].weight)  # a correction of nothing to start with
 
+    def start_from(self, network: nn.Module) -> None:
+        """Take the encoder and decoder of a trained PRN; its last batch norm, the sigmoid's, is left out.
+
+        Raises:
+            ValueError: the other network is of another size, or no PRN.
+        """
+        ours = [layer for stage in self.encoder for layer in stage] + [*self.decoder, *self.refine][:-1]
+        theirs = [*network.encoder, *network.decoder] if isinstance(network, PRN) else []
+        pairs = list(zip(ours, theirs, strict=False))
+        if not pairs or any(_shapes(own) != _shapes(other) for own, other in pairs):
+            raise ValueError(
+                f"{getattr(network, 'name', 'the network')} cannot start this one: "
+                "train prn with the same image_size and width first"
+            )
+        for own, other in pairs:
+            own.load_state_dict(other.state_dict())
+
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """(B, 3, S, S) RGB in [0, 1] -> (B, 3, S, S) map; in training mode map, coarse map and colours."""
         told = self.tell(images)
@@ -134,6 +151,10 @@ class OnePass(nn.Module):
         correction = torch.einsum("bij,bjhw->bihw", frame, correction)
         up = F.interpolate(coarse, scale_factor=COARSE, mode="bilinear", align_corners=False)
         return Told(up + correction, coarse, torch.sigmoid(self.colours(features)))
+
+
+def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in layer.state_dict().items()}
 
 
 def lift(features: list[Tensor], coarse: Tensor, image_size: int) -> Tensor:

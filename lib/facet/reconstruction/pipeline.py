@@ -25,7 +25,7 @@ TURNED = 30.0
 AUTO = {1: ("coefficients-wide", "prn-longer", "prn"), 2: ("coefficients-wide", "twoview")}
 REFINE = 40  # steps by which "auto" fits a face model's answer to the photo
 # Systems that make their second photo themselves: which fit finds the head (`rotation.fits`).
-ROTATIONS = {"rotation": "prn", "rotation-coefficients": "coefficients"}
+ROTATIONS = {"rotation": "coefficients", "rotation-prn": "prn"}
 
 
 def reconstruct(
@@ -45,13 +45,13 @@ def reconstruct(
     Args:
         front: path, PIL image or (H, W, 3) uint8 array; the result is in its pixels.
         side: the second photo, for systems that read two.
-        model: a system's name (with its variant: "prn-all-poses"), a weights file, a network, or "auto": the
+        model: a system's name (with its variant: "prn-wide"), a weights file, a network, or "auto": the
             coefficients of "coefficients-wide", fitted to the photo, or to both with one identity. Where it
             has no weights, or a position map is asked for (`correct`, `prior`), TwoView for two photos, PRN
             for one ("prn-longer" if there is one), and for a face that is turned away further than PRN has
-            seen PRN's "all-poses".
+            seen PRN's "wide".
             Volumetric systems give a closed mesh of their own, without map and texture; "rotation" finds the
-            head that it turns by PRN, "rotation-coefficients" by Coefficients.
+            head that it turns by Coefficients, "rotation-prn" by PRN.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
             "network": the landmark network places the box, where its weights are on this machine.
         box: x0, y0, x1, y1 that bounds the 68 landmarks of the front photo; or a pair, one for each photo.
@@ -219,7 +219,7 @@ def _for_its_pose(view: View, network: nn.Module, face) -> tuple[View, nn.Module
     if abs(yaw) <= TURNED:
         return view, network
     try:
-        other = weights.load("prn-all-poses", device)
+        other = weights.load("prn-wide", device)
     except FileNotFoundError:
         return view, network
     note = f"the face in {view.name} is turned by {abs(yaw):.0f}°: PRN for all poses was taken"

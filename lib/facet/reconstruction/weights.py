@@ -43,6 +43,17 @@ def find(system: str) -> Path:
     for profile in preferred_profiles():
         if path := of_profile(system, profile):
             return path
+    raise FileNotFoundError(
+        f"no weights of {system} in {paths.WEIGHTS}: make them by `{training_of(system)}`"
+    )
+
+
+def training_of(system: str) -> str:
+    """The command that trains a system or its variant ("prn-all-poses").
+
+    Raises:
+        ValueError: an unknown system.
+    """
     from facet.rotation.recipes import TRAININGS
     from facet.training import recipes
 
@@ -50,8 +61,7 @@ def find(system: str) -> Path:
     if system not in known:
         raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(known))}")
     name, variant = known[system]
-    command = f"facet train {name}" + (f" --variant {variant}" if variant else "")
-    raise FileNotFoundError(f"no weights of {system} in {paths.WEIGHTS}: make them by `{command}`")
+    return f"facet train {name}" + (f" --variant {variant}" if variant else "")
 
 
 def first_of(*systems: str) -> Path:

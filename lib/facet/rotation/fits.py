@@ -1,8 +1,8 @@
 """How the face in a photo is found before it is turned: fits by name.
 
 Each is a module: photos (B, 3, S, S) in [0, 1] → vertices (B, V, 3) of the face patch in their pixels, image
-frame. `prn` reads PRN's position map, `coefficients` is the face model's own face as Coefficients fits it to
-the photo; others are entered with `register`.
+frame. `coefficients` is the face model's own face as Coefficients fits it to the photo, `prn` reads PRN's
+position map; others are entered with `register`. Each is made by name with a network that was shown all yaws.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,12 @@ from facet.networks import predict
 
 FITS: dict[str, Callable[..., nn.Module]] = {}
 NETWORKS: dict[str, str] = {}  # of each fit: the trained network that it is made with by name
+DEFAULT = (
+    "coefficients"  # it places turned faces best (notebook 30), and is a fit of a 3DMM as the thesis' is
+)
 
 
-def register(name: str, *, network: str = "prn-all-poses") -> Callable:
+def register(name: str, *, network: str) -> Callable:
     """Class decorator that enters a fit, made with (network, face model), into FITS and NETWORKS."""
 
     def enter(fit: type[nn.Module]) -> type[nn.Module]:
@@ -44,7 +47,7 @@ def fit(name: str, network: nn.Module, face) -> nn.Module:
     return FITS[name](network, face)
 
 
-@register("prn")
+@register("prn", network="prn-wide")
 class PositionMapFit(nn.Module):
     """The vertices of a position map; any network of one photo that gives one."""
 
@@ -63,7 +66,7 @@ class PositionMapFit(nn.Module):
         return vertices_from_map(predict(self.network, photos), self.uv)
 
 
-@register("coefficients", network="coefficients")
+@register("coefficients", network="coefficients-wide")
 class CoefficientFit(nn.Module):
     """The face model's face of the coefficients that a network gives."""
 

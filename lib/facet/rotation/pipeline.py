@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from facet.reconstruction import weights
-from facet.rotation.fits import NETWORKS, fit
+from facet.rotation.fits import DEFAULT, NETWORKS, fit
 from facet.rotation.head import Completion
 from facet.rotation.rotator import Rotator
 from facet.rotation.turn import ANGLE
 
-# What the pipeline is made of: the network of the fit `prn`, the generator, what reads both photos.
-PARTS = ("prn-all-poses", "rotation", "twoview-rotated")
+# What the pipeline is made of: the network of the fit, the generator, what reads both photos.
+PARTS = (NETWORKS[DEFAULT], "rotation", "twoview-rotated")
 
 
 class Pipeline(nn.Module):
@@ -35,7 +35,7 @@ class Pipeline(nn.Module):
 
 
 def load(
-    device: torch.device | str = "cpu", *, face=None, fit_by: str = "prn", to: float | str = ANGLE
+    device: torch.device | str = "cpu", *, face=None, fit_by: str = DEFAULT, to: float | str = ANGLE
 ) -> Pipeline:
     """The pipeline from weights on this machine, in eval mode.
 
@@ -53,7 +53,7 @@ def load(
     fitter, generator, reader = (weights.load(path, device) for path in parts)
     face = face_model.load(device=device) if face is None else face
     rotator = Rotator(fit(fit_by, fitter, face), Completion(face), generator, to=to)
-    name = "rotation" if fit_by == "prn" else f"rotation-{fit_by}"
+    name = "rotation" if fit_by == DEFAULT else f"rotation-{fit_by}"
     return Pipeline(rotator, reader, name).eval().to(device)
 
 
@@ -66,6 +66,5 @@ def _parts(parts: tuple[str, ...]) -> list[str]:
             return [str(found[part]) for part in parts]
         missing[profile] = [part for part in parts if not found[part]]
     nearest = min(missing, key=lambda profile: len(missing[profile]))
-    commands = {"prn-all-poses": "prn --variant all-poses", "twoview-rotated": "twoview --variant rotated"}
-    make = ", ".join(f"`facet train {commands.get(part, part)}`" for part in missing[nearest])
+    make = ", ".join(f"`{weights.training_of(part)}`" for part in missing[nearest])
     raise FileNotFoundError(f"the rotation pipeline has no weights of {', '.join(missing[nearest])}: {make}")

@@ -1,7 +1,7 @@
 """Second photos for training: true ones, views by the rotator, and true ones that imitate its views.
 
 A sample's photo is any of a person's three, drawn as `facet.synthetic.batches.Batches` draws those of
-"all-poses": with one seed, PRN's `all-poses`, `one-pass` and every kind of TwoView here see the same photos
+"all-poses": with one seed, PRN's `wide`, `one-pass` and every kind of TwoView here see the same photos
 in the same order, moved alike. Beside it lies one second picture, that of the kind asked for. Views of all
 photos are made once and stored (by the rotator on one core about 20 minutes a kind for 5,000 people at 128
 pixels); augmentation comes after, as in the thesis. A view has a window's margin, so that it can be turned.

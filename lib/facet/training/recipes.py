@@ -6,7 +6,7 @@ them: Residual stands beside PRN "longer", which has seen as many.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from torch import nn
 
@@ -17,13 +17,13 @@ from facet.synthetic.batches import VALIDATION, Batches, Validation
 from facet.synthetic.beards import Beards
 from facet.synthetic.stream import Stream
 from facet.training import coefficient_recipes, volumetric
-from facet.training.common import NOTE, WARMUP, augmentation, generation, people
+from facet.training.common import NOTE, WARMUP, augmentation, from_all_sides, generation, people
 from facet.training.geometry_losses import position_losses
 from facet.training.history import History
 from facet.training.obtain import Recipe, Task, begun, obtain
 from facet.training.release import weights_state
 from facet.training.settings import Settings
-from facet.training.starts import STARTED, started
+from facet.training.starts import STARTED, WIDE_FIRST, Start, started
 
 # system, variant → which pictures of a person it is shown (see `Batches`).
 SHOWN = {
@@ -35,13 +35,16 @@ SHOWN = {
     ("residual", "logit"): "front",
     ("prn", "longer"): "front",
 }
+# Photos from all sides without a gap (`from_all_sides`), in as many samples as the others get, in two parts:
+# what the networks of `facet.rotation` begin with, and PRN's own end.
+WIDE = {("prn", WIDE_FIRST): "all-poses", ("prn", "wide"): "all-poses"}
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
 
 
 def known() -> list[tuple[str, str]]:
     """Every (system, variant) whose training is described here."""
     coefficients = ((coefficient_recipes.SYSTEM, variant) for variant in coefficient_recipes.VARIANTS)
-    return [*SHOWN, *((system, "") for system in volumetric.SYSTEMS), *coefficients]
+    return [*SHOWN, *WIDE, *((system, "") for system in volumetric.SYSTEMS), *coefficients]
 
 
 def recipe(
@@ -56,7 +59,7 @@ def recipe(
         return volumetric.recipe(system, profile, variant=variant, seed=seed, device=device)
     if system == coefficient_recipes.SYSTEM:
         return coefficient_recipes.recipe(profile, variant=variant, seed=seed, device=device, note=NOTE)
-    if (system, variant) not in SHOWN:
+    if (system, variant) not in (SHOWN | WIDE):
         names = ", ".join("-".join(filter(None, pair)) for pair in known())
         raise ValueError(
             f"nothing is known of training {'-'.join(filter(None, (system, variant)))}; known: {names}"
@@ -64,6 +67,9 @@ def recipe(
     changes = {} if seed is None else {"seed": seed}
     warmup = min(WARMUP, profile.steps // 10)
     settings = Settings.from_profile(profile, device=device, warmup=warmup, **changes)
+    sides = from_all_sides(profile) if (system, variant) in WIDE else {}
+    if variant == WIDE_FIRST:
+        settings = replace(settings, steps=profile.steps - round(Start.share * profile.steps))
     made = Recipe(
         system=system,
         variant=variant,
@@ -78,9 +84,10 @@ def recipe(
             "generation": generation(profile),
             **({"beards": True} if profile.options.get("beards") else {}),
             "face_model": face_files.VERSION,
-            "shown": SHOWN[system, variant],
+            "shown": (SHOWN | WIDE)[system, variant],
             "augmentation": asdict(augmentation(profile)),
             "loss": LOSS,
+            **sides,
         },
         note=NOTE,
     )
@@ -103,7 +110,8 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
             "say": say,
         }
         return coefficient_recipes.task(made, profile, lambda split: people(split, profile, **about))
-    about = {"generation": generation(profile), "workers": workers, "say": say}
+    sides = {"poses": made.data.get("poses", "two-view")}
+    about = {"generation": generation(profile), "train": made.data["people"], "workers": workers, "say": say}
     model = load()
     maps = sampler(model, profile.image_size)
     signed = made.options.get("squash") == "tanh"
@@ -114,12 +122,12 @@ def task(made: Recipe, profile: Profile, *, workers: int = 2, say=None) -> Task:
         device = made.settings.device
         batches = Stream.open(
             kind, batch, profile.image_size, augmentation(profile),
-            generation=generation(profile), beards="beards" in made.data, seed=seed, device=device,
+            generation=generation(profile), beards="beards" in made.data, seed=seed, device=device, **sides,
         )  # fmt: skip
     else:
-        pictures = people("train", profile, **about)
+        pictures = people("train", profile, **about, **sides)
         batches = Batches(pictures, maps, kind, batch, augmentation(profile), seed, beards)
-    held_out = people("validation", profile, **about)
+    held_out = people("validation", profile, **about, **sides)
     # `maps` holds the model's own modes; held-out people have more: their truth is sampled with all of them
     exact = sampler(model, profile.image_size, modes=model.detail_modes)
     validation = Batches(held_out, exact, kind, batch, VALIDATION, 1, beards)
@@ -140,7 +148,7 @@ def trained(
 ) -> tuple[nn.Module, History]:
     """A trained system in eval mode and its history: released weights that fit, or training (`obtain`)."""
     made = recipe(system, profile, variant=variant, seed=seed, device=device)
-    if (start := STARTED.get((system, variant))) and _trains(made, train):
+    if (start := STARTED.get((system, variant))) and trains(made, train):
         trained(
             start.origin[0], profile, variant=start.origin[1], seed=seed, device=device,
             workers=workers, progress=progress, say=say,
@@ -153,26 +161,29 @@ def trained(
     )
 
 
-def _trains(made: Recipe, train: str) -> bool:
+def trains(made: Recipe, train: str) -> bool:
     """Whether `obtain` will begin a recipe's training."""
     missing = train == "auto" and weights_state(made).state not in ("trained", "released")
     return (train == "always" or missing) and not begun(made)
 
 
-def samples_before(system: str, profile: Profile, *, variant: str = "", seed: int | None = None) -> int:
+def samples_before(
+    system: str, profile: Profile, *, variant: str = "", seed: int | None = None, find=recipe
+) -> int:
     """Training pictures that a system's first weights have seen, which its own history does not count.
 
     Of a training that goes on from another: what that one's weights say, else its budget. Of others 0.
+    `find` makes the recipe of a system, as :func:`recipe` does.
     """
     if (system, variant) not in STARTED:
         return 0
     name, kind = STARTED[system, variant].origin
-    origin = recipe(name, profile, variant=kind, seed=seed)
+    origin = find(name, profile, variant=kind, seed=seed)
     found = weights_state(origin)
     own = origin.settings.steps * origin.settings.batch
     if found.state in ("trained", "released"):
         own = found.metadata["samples"]
-    return own + samples_before(name, profile, variant=kind, seed=seed)
+    return own + samples_before(name, profile, variant=kind, seed=seed, find=find)
 
 
 def ready(

@@ -23,6 +23,8 @@ from facet.training.recipe import Recipe
 from facet.training.weights import configuration_hash, load_weights, read_metadata
 
 EPOCHS = 16  # validations of a further training
+WIDE_FIRST = "wide-first"  # variant of what the networks of `facet.rotation` begin with
+SECOND_PHOTOS = ("true", "rotated", "rotated-side", "both", "imitated")  # variants of its readers
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ STARTED = {
         frozen=0.5, options=(("squash", "tanh"), ("join", "logit")), loss=_STAGES
     ),  # ours: Delta = 0 leaves Brief as it is
     ("prn", "longer"): Start(),
+    # The last 30 % of the profile's samples, after the 70 % of "wide-first".
+    ("prn", "wide"): Start(origin=("prn", WIDE_FIRST)),
+    ("one-pass", ""): Start(origin=("prn", WIDE_FIRST)),
+    **{("twoview", kind): Start(origin=("twoview", WIDE_FIRST)) for kind in SECOND_PHOTOS},
 }
 
 
