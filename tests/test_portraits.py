@@ -104,3 +104,23 @@ def test_a_palette_makes_pictures_smaller(rng):
     assert len(small) < 0.6 * len(full)
     one, other = (np.asarray(Image.open(io.BytesIO(b)).convert("RGB")).astype(int) for b in (full, small))
     assert np.abs(one - other).mean() < 4
+
+
+def test_charts_get_a_palette_and_pictures_of_many_colours_keep_theirs(rng):
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    figure, axes = plt.subplots()
+    axes.plot(rng.normal(size=(40, 3)), label=["one", "two", "three"])
+    axes.legend()
+    chart = report.as_image(figure)
+    every = np.stack(np.meshgrid(*[np.linspace(0, 1, 64)] * 2), axis=2)
+    colourful = report.as_image(np.concatenate((every, 1 - every[..., :1]), axis=2))
+    for image, paletted in ((chart, True), (colourful, False)):
+        found = Image.open(io.BytesIO(report.png_bytes(image)))
+        assert (found.mode == "P") == paletted
+        apart = np.asarray(found.convert("RGB")).astype(int) - np.asarray(image)
+        assert np.abs(apart).max(axis=2).mean() <= report.UNSEEN
+        assert report.png_bytes(image) == report.png_bytes(image)
+    assert len(report.png_bytes(chart)) < 0.6 * len(report.png_bytes(chart, colours=0))
+    assert Image.open(io.BytesIO(report.png_bytes(chart, colours=0))).mode == "RGB"

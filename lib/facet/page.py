@@ -12,7 +12,7 @@ from facet import jobs, profiles, provenance
 from facet.files import write_text
 from facet.paths import NOTEBOOKS, REPORTS
 
-ROWS_SHOWN = 24
+ROWS_SHOWN, ROWS_HELD = 24, 120  # of a table: unfolded, and in the page at all
 
 STYLE = """
 :root { --ink: #1d2433; --soft: #5b6576; --line: #dfe3ea; --tint: #f6f7f9; --accent: #1f5fa8; }
@@ -152,14 +152,16 @@ def _table(path: Path, name: str, caption: str) -> str:
     frame = frame.loc[:, [c for c in frame if frame[c].notna().any()]]
     numeric = {c for c in frame if pd.api.types.is_numeric_dtype(frame[c])}
     head = "".join(f"<th{_right(c in numeric)}>{html.escape(str(c))}</th>" for c in frame)
+    held = frame if len(frame) <= ROWS_HELD else frame.head(ROWS_SHOWN)
     rows = [
         "".join(f"<td{_right(c in numeric)}>{_value(v)}</td>" for c, v in r.items())
-        for _, r in frame.iterrows()
+        for _, r in held.iterrows()
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    if len(rows) > ROWS_SHOWN:
-        table = f"<details><summary>{len(rows)} rows</summary>{table}</details>"
+    if len(frame) > ROWS_SHOWN:
+        words = f"{len(frame)} rows" if held is frame else f"the first {len(held)} of {len(frame)} rows"
+        table = f"<details><summary>{words}</summary>{table}</details>"
     words = _text(caption) or html.escape(path.stem.replace("_", " "))
     links = f'<a href="{name}">csv</a> · <a href="{Path(name).with_suffix(".md").as_posix()}">md</a>'
     return f'<p><strong>{words}</strong> <span class="small">{links}</span></p>\n{table}'

@@ -30,6 +30,8 @@ COLUMNS = (
 ).split()
 PHOTO_QUALITY = 82
 SHOWN, SHOWN_QUALITY = 800, 75  # widest JPEG inside a notebook, pixels
+# Colours of a chart, and by how many levels of 255 a mean pixel may move for it (charts: 0.8, maps: over 4).
+PALETTE, UNSEEN = 256, 1.0
 
 
 def resolve(name: str, value):
@@ -137,7 +139,14 @@ class Run:
         }
 
     def figure(
-        self, figure, name: str, *, caption: str = "", dpi: int = 110, colours: int = 0, photo: bool = False
+        self,
+        figure,
+        name: str,
+        *,
+        caption: str = "",
+        dpi: int = 110,
+        colours: int | None = None,
+        photo: bool = False,
     ) -> None:
         """Save a figure and show it in the notebook.
 
@@ -149,7 +158,8 @@ class Run:
             name: file name without suffix, unique in the report.
             caption: one sentence for the report's page.
             dpi: of a matplotlib figure.
-            colours: of a palette, for large smooth pictures (256 makes them about 40 % smaller); 0 keeps all.
+            colours: of a palette, which makes a file smaller by half; 0 keeps all. None takes 256 for what
+                hardly changes by it: charts, but not pictures of many colours.
             photo: a JPEG, for what is made of photographs; the notebook shows one at most SHOWN pixels wide.
         """
         path = self._path("figures", name, ".jpg" if photo else ".png")
@@ -224,15 +234,23 @@ class Run:
         provenance.merge(self.folder / "provenance.json", key, self._entry, known=self.home)
 
 
-def png_bytes(image, colours: int = 0) -> bytes:
-    """PNG of a PIL image, without date or software; `colours` in all, or 0."""
+def png_bytes(image, colours: int | None = None) -> bytes:
+    """PNG of a PIL image, without date or software; `colours` as in `Run.figure`."""
     from PIL import Image
 
-    if colours:
-        image = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if colours is None or colours:
+        fewer = image.quantize(colours or PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        if colours or _apart(image, fewer.convert(image.mode)) <= UNSEEN:
+            image = fewer
     out = io.BytesIO()
     image.save(out, format="PNG", optimize=True)
     return out.getvalue()
+
+
+def _apart(image, other) -> float:
+    """Mean difference of two PIL images, levels of 255 in the channel that differs most."""
+    difference = np.asarray(image, dtype=np.int16) - np.asarray(other, dtype=np.int16)
+    return float(np.abs(difference).reshape(image.height, image.width, -1).max(axis=2).mean())
 
 
 def jpeg_bytes(image, quality: int, widest: int = 0) -> bytes:
