@@ -205,3 +205,26 @@ def test_import_is_light():
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+def test_json_keeps_lists_of_plain_values_on_one_line(tmp_path):
+    path = tmp_path / "values.json"
+    rows = [[1, 2], [3]]
+    value = {"b": [1, 2.5, None], "a": {"names": ["x, y", 'a "[\n 1\n ]" b'], "rows": rows, "none": []}}
+    files.write_json(path, value)
+    assert json.loads(path.read_text(encoding="utf-8")) == value
+    assert '"b": [1, 2.5, null]' in path.read_text(encoding="utf-8")
+    assert len(path.read_text(encoding="utf-8").splitlines()) < len(json.dumps(value, indent=2).splitlines())
+
+
+def test_a_table_of_many_rows_is_a_csv_alone(home):
+    run = report.start(NOTEBOOK, profile="smoke")
+    for rows, there in ((report.LONG + 1, False), (report.LONG, True), (report.LONG + 1, False)):
+        run.table(pd.DataFrame({"x": np.arange(float(rows))}), "values")
+        where = home / "reports" / "smoke"
+        path = where / "tables" / "values.csv"
+        assert path.with_suffix(".md").is_file() == there
+        shown = page.page("smoke", where)
+        assert ("values.md" in shown) == there
+        assert f"the first {page.ROWS_SHOWN} of {rows} rows" in shown
+        assert shown.count("<tr>") == page.ROWS_SHOWN + 1

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PLAIN_LIST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")  # of values that are no lists or objects
 
 
 @contextmanager
@@ -57,8 +60,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value) -> None:
-    """Write JSON, indented, keys sorted, in one step."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write JSON, indented, keys sorted, lists of plain values on one line, in one step."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    # a raw line break stands between values only: inside a string it is escaped
+    write_text(path, PLAIN_LIST.sub(_on_one_line, text) + "\n")
+
+
+def _on_one_line(found: re.Match) -> str:
+    return "[" + re.sub(r"\n\s*", " ", found[1]) + "]"
 
 
 def sha256(path: str | os.PathLike) -> str:

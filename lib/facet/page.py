@@ -163,7 +163,9 @@ def _table(path: Path, name: str, caption: str) -> str:
         words = f"{len(frame)} rows" if held is frame else f"the first {len(held)} of {len(frame)} rows"
         table = f"<details><summary>{words}</summary>{table}</details>"
     words = _text(caption) or html.escape(path.stem.replace("_", " "))
-    links = f'<a href="{name}">csv</a> · <a href="{Path(name).with_suffix(".md").as_posix()}">md</a>'
+    links = f'<a href="{name}">csv</a>'
+    if path.with_suffix(".md").is_file():
+        links += f' · <a href="{Path(name).with_suffix(".md").as_posix()}">md</a>'
     return f'<p><strong>{words}</strong> <span class="small">{links}</span></p>\n{table}'
 
 

@@ -32,6 +32,7 @@ PHOTO_QUALITY = 82
 SHOWN, SHOWN_QUALITY = 800, 75  # widest JPEG inside a notebook, pixels
 # Colours of a chart, and by how many levels of 255 a mean pixel may move for it (charts: 0.8, maps: over 4).
 PALETTE, UNSEEN = 256, 1.0
+LONG = 500  # rows of a table
 
 
 def resolve(name: str, value):
@@ -173,9 +174,9 @@ class Run:
     def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
         """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
 
-        The latter ends in the caption, the profile, the seed and the device. A frame with a column `metric`
-        is a summary: profile, seed, device and source are filled in where absent, and the report's common
-        columns come first, in their order.
+        Nobody reads more than LONG rows: such a table is a .csv alone. The .md ends in the caption, the
+        profile, the seed and the device. A frame with a column `metric` is a summary: profile, seed, device
+        and source are filled in where absent, and the report's common columns come first, in their order.
 
         Returns:
             The frame as saved, so that it can end a cell.
@@ -185,7 +186,9 @@ class Run:
         write_text(path, csv_text(frame))
         conditions = f"profile `{self.profile.name}`, seed {self.seed}, {self.device}"
         told = f"\n{caption} ({conditions})\n" if caption else f"\n({conditions})\n"
-        write_text(path.with_suffix(".md"), markdown_text(frame, digits) + told)
+        path.with_suffix(".md").unlink(missing_ok=True)
+        if len(frame) <= LONG:
+            write_text(path.with_suffix(".md"), markdown_text(frame, digits) + told)
         self._keep(path, "table", caption)
         return frame
 

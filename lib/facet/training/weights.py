@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from facet.files import write_beside
 from facet.paths import ROOT
 
-LARGE = 2**14  # values of a tensor that `compact_weights` stores in 8 bits
+LARGE = 2**12  # values of a tensor that `compact_weights` stores in 8 bits
 _HALF_MAX = torch.finfo(torch.float16).max
 _SCALES = ".scales"  # suffix of a tensor's factors, in a compact file
 
