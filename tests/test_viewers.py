@@ -1,6 +1,7 @@
 """Still pictures and pages: which way is up and left, and that nothing is asked from the web."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,3 +80,39 @@ def test_the_same_mesh_gives_the_same_page():
     assert viewers.snapshot(second) == page
     assert "<title>facet</title>" in page
     assert "UTC" not in page
+
+
+@pytest.mark.assets
+def test_a_face_is_drawn_with_fewer_vertices(tmp_path):
+    """The same surface, by rows of its own vertices; what is no face patch says so."""
+    pytest.importorskip("k3d")
+    from facet import face_model
+
+    model = face_model.load()
+    vertices = model_to_photo(model.mean.numpy())
+    texture = np.full((8, 8, 3), 200, dtype=np.uint8)
+    face = SimpleNamespace(
+        vertices=vertices, triangles=model.triangles.numpy(), uv=model.uv.numpy(),
+        colors=None, texture=texture, image_size=(300, 300), system="prn",
+    )  # fmt: skip
+    whole, small = viewers.show_reconstruction(face), viewers.show_reconstruction(face, vertices=3000)
+    assert [len(plot.objects[0].vertices) for plot in (whole, small)] == [len(model.mean), 3000]
+    assert len(small.objects[0].uvs) == 3000
+    sizes = [
+        viewers.write_snapshot(p, tmp_path / f"{n}.html").stat().st_size for n, p in enumerate((whole, small))
+    ]
+    assert sizes[1] < 0.2 * sizes[0]
+    trimesh = pytest.importorskip("trimesh")
+    drawn = small.objects[0]
+    mesh = trimesh.Trimesh(drawn.vertices.astype(np.float64), drawn.indices, process=False)
+    inner = model.weight.numpy() > 0
+    distance = np.abs(trimesh.proximity.closest_point(mesh, viewers.upright(vertices, 300)[inner][::50])[1])
+    assert np.quantile(distance, 0.99) < 0.6  # pixels, a millimetre each
+    face.vertices, face.triangles = _ball()
+    with pytest.raises(ValueError, match="only a face patch can be drawn with fewer vertices, this mesh has"):
+        viewers.show_reconstruction(face, vertices=3000)
+
+
+def model_to_photo(points):
+    """Millimetres of the model frame in the image frame of a photo of 300 pixels, a pixel each."""
+    return points * np.array([1.0, -1.0, 1.0]) + 150.0

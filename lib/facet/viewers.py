@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import warnings
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -119,11 +120,37 @@ def show_volume(volume: np.ndarray, *, height: int = 480, name: str = "volume"):
     return plot
 
 
-def show_reconstruction(face, *, textured: bool = True, height: int = 480):
-    """A k3d plot of a `Reconstruction`: with the photo's texture, or plain to judge the shape."""
-    vertices = upright(face.vertices, face.image_size[0])
+def show_reconstruction(face, *, textured: bool = True, height: int = 480, vertices: int | None = None):
+    """A k3d plot of a `Reconstruction`: with the photo's texture, or plain to judge the shape.
+
+    Args:
+        vertices: about so many of the face patch are drawn, for a smaller page; it takes seconds, once. None: all.
+
+    Raises:
+        ValueError: fewer vertices are asked of a mesh that is no face patch (a volumetric system's).
+    """
+    placed, triangles = upright(face.vertices, face.image_size[0]), face.triangles
     paint = {"colors": face.colors, "uv": face.uv, "texture": face.texture} if textured else {}
-    return show_mesh(vertices, face.triangles, height=height, name=face.system, **paint)
+    if vertices is not None:
+        few = _decimated(len(placed), vertices)
+        chosen, triangles = few.vertices.numpy(), few.triangles.numpy()
+        placed = placed[chosen]
+        for name in ("colors", "uv"):
+            if paint.get(name) is not None:
+                paint[name] = paint[name][chosen]
+    return show_mesh(placed, triangles, height=height, name=face.system, **paint)
+
+
+@lru_cache(maxsize=4)
+def _decimated(count: int, vertices: int):
+    """The face patch, which has `count` vertices, with fewer."""
+    from facet.face_model import load
+    from facet.face_model.decimate import decimate
+
+    model = load()
+    if count != len(model.mean):
+        raise ValueError(f"only a face patch can be drawn with fewer vertices, this mesh has {count:,}")
+    return decimate(model, vertices)
 
 
 def upright(vertices: np.ndarray, height: int) -> np.ndarray:
