@@ -96,18 +96,17 @@ def test_a_face_is_drawn_with_fewer_vertices(tmp_path):
         colors=None, texture=texture, image_size=(300, 300), system="prn",
     )  # fmt: skip
     whole, small = viewers.show_reconstruction(face), viewers.show_reconstruction(face, vertices=3000)
-    assert [len(plot.objects[0].vertices) for plot in (whole, small)] == [len(model.mean), 3000]
-    assert len(small.objects[0].uvs) == 3000
-    sizes = [
-        viewers.write_snapshot(p, tmp_path / f"{n}.html").stat().st_size for n, p in enumerate((whole, small))
-    ]
+    assert len(whole.objects[0].vertices) == len(model.mean)
+    assert 2900 < len(small.objects[0].vertices) == len(small.objects[0].uvs) <= 3000
+    pages = [viewers.write_snapshot(p, tmp_path / f"{n}.html") for n, p in enumerate((whole, small))]
+    sizes = [page.stat().st_size for page in pages]
     assert sizes[1] < 0.2 * sizes[0]
     trimesh = pytest.importorskip("trimesh")
     drawn = small.objects[0]
     mesh = trimesh.Trimesh(drawn.vertices.astype(np.float64), drawn.indices, process=False)
     inner = model.weight.numpy() > 0
     distance = np.abs(trimesh.proximity.closest_point(mesh, viewers.upright(vertices, 300)[inner][::50])[1])
-    assert np.quantile(distance, 0.99) < 0.6  # pixels, a millimetre each
+    assert np.quantile(distance, 0.99) < 1  # pixels, a millimetre each
     face.vertices, face.triangles = _ball()
     with pytest.raises(ValueError, match="only a face patch can be drawn with fewer vertices, this mesh has"):
         viewers.show_reconstruction(face, vertices=3000)
