@@ -28,7 +28,7 @@ LAYERS = (
     "pictures portraits figures viewers sheets people_sheets volume_sheets coefficient_pictures "
     "rotation_sheets sliders",
     "report jobs notebooks page readme execute",
-    "cli",
+    "cli cli_photos",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 # Imported inside one method, which is a door to the next layer and not a use of it.

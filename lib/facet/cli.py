@@ -11,6 +11,8 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+from facet import cli_photos
+
 # What bad input, a missing file or package, or a full disk raises; anything else is a fault of ours.
 _EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
 
@@ -51,7 +53,8 @@ def _sentence(error: Exception) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="facet", description="A 3D face from one or two photographs.")
     commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
-    _add_reconstruct(commands)
+    cli_photos.add_reconstruct(commands)
+    cli_photos.add_rotate(commands)
     _add_train(commands)
     _add_study(commands)
     _add_report(commands)
@@ -59,90 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     systems.set_defaults(run=_systems)
     _add_data(commands)
     return parser
-
-
-def _add_reconstruct(commands) -> None:
-    parser = commands.add_parser("reconstruct", help="a mesh from one or two photographs")
-    parser.add_argument("front", help="the photograph; the mesh is in its pixels")
-    parser.add_argument("side", nargs="?", help="a second photograph of the same person, from the side")
-    parser.add_argument("-o", "--output", metavar="MESH", help=".glb, .obj or .ply (default: PHOTO.glb here)")
-    parser.add_argument("--model", default="auto", help="a system (see `facet systems`) or a weights file")
-    parser.add_argument(
-        "--box",
-        nargs=4,
-        type=float,
-        metavar=("X0", "Y0", "X1", "Y1"),
-        help="around brows, jaw, chin; pixels",
-    )
-    parser.add_argument(
-        "--landmarks",
-        metavar="FILE",
-        help="68 lines `x y` in pixels, instead of a box; `network`: by the landmark network",
-    )
-    parser.add_argument(
-        "--correct", action="store_true", help="turn the face upright first: tilted or upside-down photos"
-    )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    parser.add_argument(
-        "--refine",
-        type=int,
-        metavar="STEPS",
-        help="fit the photo itself, with --model coefficients (default 0; without --model 40)",
-    )
-    parser.add_argument(
-        "--no-prior",
-        dest="prior",
-        action="store_false",
-        default=None,
-        help="keep the network's own position map instead of the most probable face behind it",
-    )
-    parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
-    parser.set_defaults(run=_reconstruct)
-
-
-def _reconstruct(options: argparse.Namespace) -> None:
-    from facet.reconstruction.export import check_target
-
-    output = check_target(options.output or Path(options.front).with_suffix(".glb").name)
-    if options.picture and Path(options.picture).suffix.lower() != ".png":
-        raise ValueError(f"cannot write {options.picture}: the picture must end in .png")
-    landmarks = _read_landmarks(options.landmarks) if options.landmarks else None
-    from facet import reconstruct
-
-    face = reconstruct(
-        options.front,
-        options.side,
-        model=options.model,
-        landmarks=landmarks,
-        box=options.box,
-        correct=options.correct,
-        device=options.device,
-        refine=options.refine,
-        prior=options.prior,
-    )
-    face.save(output)
-    if options.picture:
-        from facet.files import write_beside
-        from facet.viewers import still_of
-
-        with write_beside(options.picture) as temporary:
-            still_of(face).save(temporary)
-    for note in face.notes:
-        print(f"note: {note}")
-    print(f"{output}: {len(face.vertices):,} vertices by {face.system}")
-    if face.pose:
-        print("pose: yaw {:.0f}°, pitch {:.0f}°, roll {:.0f}°".format(*face.pose))
-
-
-def _read_landmarks(path: str):
-    if path == "network":
-        return path
-    import numpy as np
-
-    try:
-        return np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=2)
-    except ValueError as error:
-        raise ValueError(f"{path} does not hold 68 lines of two numbers ({error})") from error
 
 
 def _add_train(commands) -> None:

@@ -74,7 +74,7 @@ def _absolute(node: ast.ImportFrom, module: str) -> str:
 
 
 def _attribute(node: ast.Attribute) -> list[str]:
-    """`facet.a.b` names facet.a and, where that is a module, facet.a.b; `facet.reconstruct` its home."""
+    """`facet.a.b` names facet.a and, where that is a module, facet.a.b; names of `facet.HOMES` their home."""
     parts = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -83,7 +83,7 @@ def _attribute(node: ast.Attribute) -> list[str]:
         return []
     parts = ["facet", *reversed(parts)]
     if parts[1] in facet.__all__:
-        return ["facet.reconstruction"] if parts[1] != "__version__" else []
+        return [facet.HOMES[parts[1]]] if parts[1] in facet.HOMES else []
     return [".".join(parts[: n + 1]) for n in range(1, len(parts))]
 
 

@@ -1,6 +1,6 @@
 """Pictures of the rotator at work: stages, there and back, people from side to side, what one pass tells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,13 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facet import figures
-from facet.crop import crop_box_from_bounds, crop_image
+from facet.crop import crop_image
 from facet.face_model import FaceModel
 from facet.networks import to_pixels
 from facet.pictures import overlay_mesh, render_mesh
-from facet.reconstruction import photos as package
+from facet.reconstruction import Reconstruction
+from facet.reconstruction.crops import square
+from facet.reconstruction.detect import box_of
 from facet.rotation import Rotator, given_pose
 from facet.rotation.pairs import there_and_back
+from facet.rotation.photograph import SIZE, rotate
 
 HOLE = torch.tensor([1.0, 0.0, 1.0]).view(3, 1, 1)  # no skin has this colour
 YAWS = (-90.0, -60.0, -30.0, 0.0, 30.0, 60.0, 90.0)
@@ -73,6 +76,22 @@ def angle_sheet(rotator: Rotator, photos: Tensor, names: Sequence[str] = (), *, 
     return figures.show_images(shown, captions, columns=len(captions), size=size, row_labels=names)
 
 
+def turned_sheet(photos: Mapping[str, tuple[np.ndarray, Reconstruction]], *, size: float = 1.5):
+    """A row a photograph: its crop as it was taken, then its views from -60° to 60° by `facet.rotate`.
+
+    Args:
+        photos: name → (H, W, 3) uint8 and the face that was reconstructed from it.
+    """
+    shown = []
+    for image, face in photos.values():
+        matrix = square(box_of(face.landmarks), SIZE)[None]
+        shown.append(crop_image(image, matrix, SIZE)[0])
+        shown += [rotate(image, yaw, face=face).image for yaw in YAWS[1:-1]]
+    captions = ["photo", *(f"{yaw:+.0f}°" if yaw else "0°" for yaw in YAWS[1:-1])]
+    names = list(photos) if len(photos) > 1 else ()
+    return figures.show_images(shown, captions, columns=len(captions), size=size, row_labels=names)
+
+
 @torch.no_grad()
 def told_sheet(network, photos: Tensor, model: FaceModel, *, size: float = 1.35):
     """A row a photo of what one pass tells: coarse map, colours over (u, v), the face turned.
@@ -98,15 +117,3 @@ def told_sheet(network, photos: Tensor, model: FaceModel, *, size: float = 1.35)
             shown.append(turned)
     captions = ["photo", "coarse map", "colours over (u, v)", "turned by -60°", "turned by +60°"]
     return figures.show_images(shown, captions, columns=5, size=size)
-
-
-def package_photos(size: int) -> tuple[Tensor, list[str]]:
-    """(N, 3, S, S) crops of the packages' photographs by their hand-placed boxes, and their names."""
-    found = package.available()
-    crops = []
-    for photo in found:
-        matrix = crop_box_from_bounds(torch.tensor([photo.box])).matrix(size)
-        crops.append(crop_image(np.array(photo.load()), matrix, size))
-    if not crops:
-        return torch.zeros(0, 3, size, size), []
-    return torch.cat(crops), [photo.name for photo in found]

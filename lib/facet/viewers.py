@@ -124,7 +124,8 @@ def show_reconstruction(face, *, textured: bool = True, height: int = 480, verti
     """A k3d plot of a `Reconstruction`: with the photo's texture, or plain to judge the shape.
 
     Args:
-        vertices: about so many of the face patch are drawn, for a smaller page; it takes seconds, once. None: all.
+        vertices: about so many of the face patch are drawn, for a smaller page, which takes seconds once;
+            None draws all.
 
     Raises:
         ValueError: fewer vertices are asked of a mesh that is no face patch (a volumetric system's).

@@ -17,18 +17,20 @@ from PIL import Image
 from facet.files import write_beside
 
 FORMATS = (".glb", ".obj", ".ply")
+PICTURES = (".png",)
 
 
-def check_target(path: str | os.PathLike) -> Path:
-    """The path a mesh is to be written to, checked before any work is done.
+def check_target(path: str | os.PathLike, formats: tuple[str, ...] = FORMATS) -> Path:
+    """The path a mesh or a picture is to be written to, checked before any work is done.
 
     Raises:
-        ValueError: the extension is not one of FORMATS.
+        ValueError: the extension is not one of `formats`.
         OSError: the place cannot be written to.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"cannot write {path}: the extension must be one of {', '.join(FORMATS)}")
+    if path.suffix.lower() not in formats:
+        known = f"one of {', '.join(formats)}" if len(formats) > 1 else formats[0]
+        raise ValueError(f"cannot write {path}: the extension must be {known}")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
     folder = path.parent

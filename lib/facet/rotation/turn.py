@@ -54,12 +54,19 @@ def given_pose(pose: Tensor, yaw: float | Tensor, *, level: bool = True) -> Tens
         ValueError: |yaw| is more than 90°.
     """
     wanted = torch.as_tensor(yaw, dtype=pose.dtype, device=pose.device).expand(len(pose))
-    if bool((wanted.abs() > LARGEST).any()):
-        raise ValueError(
-            f"a head can be turned to yaw -90 to 90 degrees, not to {float(wanted.abs().max()):g}"
-        )
+    check_yaw(float(wanted[wanted.abs().argmax()]) if len(wanted) else 0.0)
     rest = torch.zeros_like(pose[:, 1:]) if level else pose[:, 1:]
     return torch.cat((wanted[:, None], rest), dim=1)
+
+
+def check_yaw(yaw: float) -> None:
+    """Refuse what no head can be turned to.
+
+    Raises:
+        ValueError: |yaw| is more than 90°, or no number.
+    """
+    if not abs(yaw) <= LARGEST:
+        raise ValueError(f"a head can be turned to yaw -90 to 90 degrees, not to {yaw:g}")
 
 
 def random_pose(
