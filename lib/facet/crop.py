@@ -170,6 +170,8 @@ def crop_image(image: np.ndarray | Tensor, matrix: Tensor, image_size: int, *, f
     """
     if fill not in ("black", "edge"):
         raise ValueError(f'fill must be "black" or "edge", got {fill!r}')
+    if isinstance(image, np.ndarray):
+        image = np.require(image, requirements="W")  # torch warns of arrays that cannot be written to
     image = torch.as_tensor(image)
     if image.ndim == 3 and image.shape[2] == 3:
         image = image.permute(2, 0, 1)[None]

@@ -76,7 +76,7 @@ def angle_sheet(rotator: Rotator, photos: Tensor, names: Sequence[str] = (), *, 
     return figures.show_images(shown, captions, columns=len(captions), size=size, row_labels=names)
 
 
-def turned_sheet(photos: Mapping[str, tuple[np.ndarray, Reconstruction]], *, size: float = 1.5):
+def turned_sheet(photos: Mapping[str, tuple[np.ndarray, Reconstruction]], *, size: float = 1.9):
     """A row a photograph: its crop as it was taken, then its views from -60° to 60° by `facet.rotate`.
 
     Args:
