@@ -75,6 +75,11 @@ def test_a_killed_training_goes_on_and_is_released(home, tmp_path):
     assert released.returncode == 0, released.stderr
     assert "mobile-smoke: released; 80 samples" in released.stdout
     assert "prn-smoke: none" in released.stdout
+    wrong = facet(home, "data", "weights", "--profile", "smoke", "--release", "mobil")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "facet: unknown system mobil: `facet data weights` lists them\n",
+    )
     tracked = (home / "data" / "weights" / weights.name).read_bytes()
     assert tracked == compact_weights(weights)
     history = History.read_csv(home / "reports" / "smoke" / "records" / "history-mobile.csv")

@@ -214,8 +214,10 @@ def _add_data(commands) -> None:
     weights.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
     weights.add_argument(
         "--release",
-        action="store_true",
-        help="copy finished ones to data/weights, their histories to reports/PROFILE/records",
+        nargs="*",
+        metavar="SYSTEM",
+        help="copy finished ones, all or some such as prn-wide, to data/weights, and their histories to "
+        "reports/PROFILE/records",
     )
     weights.set_defaults(run=_data_weights)
     album = parts.add_parser("album", help="photographs to train coefficients on: faces found and cropped")
@@ -260,18 +262,22 @@ def _data_weights(options: argparse.Namespace) -> None:
     from facet.training import recipes, release, weights_state
 
     profile = profiles.load(options.profile)
-    for system, variant in trainings.known():
+    known = {"-".join(filter(None, pair)): pair for pair in trainings.known()}
+    asked = [*known] if options.release == [] else options.release or []
+    if unknown := sorted(set(asked) - set(known)):
+        raise ValueError(f"unknown system {', '.join(unknown)}: `facet data weights` lists them")
+    for name, (system, variant) in known.items():
         made = trainings.recipe(system, profile, variant=variant)
         found = weights_state(made)
-        if options.release and found.state == "trained":
+        if name in asked and found.state == "trained":
             for path in release(made):
                 print(f"{path} ({path.stat().st_size:,} bytes)")
             found = weights_state(made)
         line = f"{found.name}: {found.state}"
         if found.path:
-            known = found.metadata
+            about = found.metadata
             before = recipes.samples_before(system, profile, variant=variant, find=trainings.recipe)
-            line += f"; {before + known['samples']:,} samples, validation loss {known['val_loss']:.5g}"
+            line += f"; {before + about['samples']:,} samples, validation loss {about['val_loss']:.5g}"
         print(line)
 
 
