@@ -105,7 +105,8 @@ def told_sheet(network, photos: Tensor, model: FaceModel, *, size: float = 1.35)
     side, shown = photos.shape[-1], []
     vertices = vertices_from_map(to_pixels(told.position_map, side), model.uv)
     counted = model.weight > 0
-    triangles = model.triangles[counted[model.triangles].all(dim=1)]
+    number = counted.cumsum(0) - 1  # of each counted vertex: the others may lie anywhere
+    triangles = number[model.triangles[counted[model.triangles].all(dim=1)]]
     painted = F.interpolate(told.colours, size=(side, side), mode="bilinear", align_corners=False)
     colours = vertices_from_map(painted, model.uv)
     for i, photo in enumerate(photos):
@@ -113,7 +114,8 @@ def told_sheet(network, photos: Tensor, model: FaceModel, *, size: float = 1.35)
         low, high = places.amin(dim=(1, 2), keepdim=True), places.amax(dim=(1, 2), keepdim=True)
         shown += [photo, (places - low) / (high - low), told.colours[i]]
         for view in (-60.0, 60.0):
-            turned = render_mesh(vertices[i], triangles, 180, view=view, colors=colours[i], relief=0.25)
+            mesh = vertices[i][counted], triangles
+            turned = render_mesh(*mesh, 180, view=view, colors=colours[i][counted], relief=0.25)
             shown.append(turned)
     captions = ["photo", "coarse map", "colours over (u, v)", "turned by -60°", "turned by +60°"]
     return figures.show_images(shown, captions, columns=5, size=size)

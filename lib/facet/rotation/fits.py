@@ -15,9 +15,7 @@ from facet.networks import predict
 
 FITS: dict[str, Callable[..., nn.Module]] = {}
 NETWORKS: dict[str, str] = {}  # of each fit: the trained network that it is made with by name
-DEFAULT = (
-    "coefficients"  # it places turned faces best (notebook 30), and is a fit of a 3DMM as the thesis' is
-)
+DEFAULT = "coefficients"  # a whole face at every yaw; the thesis fits a 3DMM, too
 
 
 def register(name: str, *, network: str) -> Callable:
