@@ -100,6 +100,8 @@ def test_the_generator_paints_at_its_own_size(photo, face, monkeypatch):
 def test_what_cannot_be_turned_is_refused(photo, face, given, message):
     with pytest.raises(ValueError, match=message):
         rotate(photo, face=face, **given)
+    with pytest.raises(ValueError, match=message):  # before anybody looks for a face
+        rotate(np.zeros((64, 64, 3), dtype=np.uint8), **given)
 
 
 def test_a_face_has_to_be_of_this_photo_and_a_patch(photo, face):

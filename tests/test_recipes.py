@@ -124,6 +124,20 @@ def test_task_of_a_streamed_profile():
     assert (images.shape, target.shape) == ((2, 3, SIZE, SIZE), (2, 3, SIZE, SIZE))
 
 
+def test_all_yaws_are_shown_from_files_and_streamed():
+    """`wide` people for training and validation, not those of front and profile alone."""
+    for rendered in ("cached", "streamed"):
+        profile = PROFILE.with_(rendered=rendered)
+        made = recipes.recipe("prn", profile, variant="wide-first", device="cpu")
+        task = recipes.task(made, profile, workers=1)
+        shown = task.batches.pictures.description if rendered == "cached" else task.batches
+        assert shown.poses == "wide"
+        assert task.validate.batches.pictures.description.poses == "wide"
+    assert (
+        recipes.task(recipes.recipe("prn", PROFILE), PROFILE).batches.pictures.description.poses == "two-view"
+    )
+
+
 def test_a_recipe_trains_and_its_weights_are_found_again(tmp_path):
     made = recipes.recipe("mobile", PROFILE, device="cpu")
     where = {"weights": tmp_path / "none", "cache": tmp_path, "progress": "none"}

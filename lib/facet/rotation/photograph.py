@@ -26,7 +26,7 @@ from facet.reconstruction.pipeline import device_of
 from facet.reconstruction.result import Pose
 from facet.rotation.head import Completion
 from facet.rotation.rotator import Rotator
-from facet.rotation.turn import ANGLE, given_pose, second_pose
+from facet.rotation.turn import ANGLE, check_yaw, given_pose, second_pose
 
 SIZE = 256  # pixels, side of the view
 SMALLEST, LARGEST = 32, 2048
@@ -97,6 +97,10 @@ def rotate(
         FaceNotFoundError, ValueError, FileNotFoundError: as `reconstruct`; a yaw beyond ±90°; a face that is
             no face patch (of a volumetric system), or of another photo.
     """
+    if yaw is None:
+        second_pose(torch.zeros(1, 3), to=to)  # what is wrong with it is told before a face is fitted
+    else:
+        check_yaw(yaw)
     device = device_of(device)
     completion = _completion(str(device))
     generator = weights.load("rotation", device) if repair else None
