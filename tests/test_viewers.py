@@ -67,6 +67,8 @@ def test_page_uses_local_scripts_only(tmp_path):
     scripts = re.findall(r'<script src="([^"]*)"', page)
     assert scripts == ["k3d/require.js", "k3d/standalone.js"]
     assert all((tmp_path / script).stat().st_size > 10_000 for script in scripts)
+    assert (tmp_path / "k3d" / "standalone.js").stat().st_size < 1.3e6  # packed: every report carries it
+    assert sorted(p.name for p in (tmp_path / "k3d").iterdir()) == ["require.js", "standalone.js"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ball.html", "k3d"]
     with pytest.raises(ValueError, match=r"ends in \.html"):
         viewers.write_snapshot(plot, tmp_path / "ball.htm")

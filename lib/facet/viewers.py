@@ -5,11 +5,12 @@ the live view. Meshes are given in a right-handed frame with y up (x right, z to
 model frame; open ones are shown with a smooth outline (`outline`), the face patch's own is a saw.
 """
 
+import base64
 import io
 import os
 import re
-import shutil
 import warnings
+import zlib
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +19,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from facet.files import write_beside, write_text
+from facet.files import write_text
 from facet.outline import smooth_outline
 
 GREY = (188, 178, 170)
 FIELD_OF_VIEW = 25.0  # degrees, vertical: about a portrait lens, a wide one makes the nose large
 # What an online snapshot asks the web for, and the file of k3d's own that serves it from disk.
 _SCRIPTS = {"require.min.js": "require.js", "standalone.js": "standalone.js"}
+# k3d as a script that unpacks itself; the unpacker hides from require.js, which would wait for its name.
+_UNPACK = """(function (define) { %s
+})();
+window.k3dCompressed = "%s";
+(0, eval)(fflate.strFromU8(fflate.unzlibSync(
+  Uint8Array.from(atob(window.k3dCompressed), (letter) => letter.charCodeAt(0)))));
+"""
 
 
 def show_mesh(
@@ -239,13 +247,18 @@ def snapshot(plot, *, scripts: str = "k3d") -> str:
 
 
 def copy_scripts(folder: str | os.PathLike) -> None:
-    """Put k3d's two scripts (2.6 MB) into a folder, if they are not there; all pages may share them."""
+    """Put k3d's two scripts (1.2 MB) into a folder, if they are not there; all pages may share them.
+
+    k3d itself is packed as in its own pages that stand alone, to less than half: the script unpacks itself.
+    """
     static = Path(next(iter(find_spec("k3d").submodule_search_locations))) / "static"
-    for name in _SCRIPTS.values():
+    texts = {name: (static / name).read_text(encoding="utf-8") for name in ("fflate.js", *_SCRIPTS.values())}
+    packed = base64.b64encode(zlib.compress(texts["standalone.js"].encode(), 9)).decode()
+    texts["standalone.js"] = _UNPACK % (texts.pop("fflate.js"), packed)
+    for name, text in texts.items():
         target = Path(folder) / name
-        if not target.exists() or target.stat().st_size != (static / name).stat().st_size:
-            with write_beside(target) as temporary:
-                shutil.copyfile(static / name, temporary)
+        if not target.exists() or target.stat().st_size != len(text.encode()):
+            write_text(target, text)
 
 
 def write_snapshot(plot, path: str | os.PathLike, *, scripts: str = "k3d") -> Path:
