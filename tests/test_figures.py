@@ -12,6 +12,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 from facet import evaluation, figures, geometry, pictures
+from facet.evaluation import tables
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,39 @@ def test_history_marks_the_best_validation():
     assert [t.get_text() for t in both.axes[0].get_legend().get_texts()][:2] == ["prn", "twoview"]
 
 
+def test_a_history_begins_where_its_network_began():
+    rows = [
+        {"samples": n, "train_loss": 0.1, "val_loss": 0.1} for n in (1000, 2000, 2100)
+    ]  # the last is the rest of an epoch
+    axes = figures.plot_history({"prn": rows, "residual": rows}, before={"residual": 80_000}).axes[0]
+    thin, thick = (
+        [
+            line.get_xdata()
+            for line in axes.get_lines()
+            if line.get_linewidth() == width and len(line.get_xdata())
+        ]
+        for width in (0.9, 1.8)
+    )
+    assert [list(x) for x in thin] == [[1.0, 2.0], [81.0, 82.0]]
+    assert [x[-1] for x in thick if len(x) == 3] == [2.1, 82.1]
+
+
+def test_curves_that_lie_on_each_other_are_drawn_once():
+    frame = tidy()
+    same = frame[frame["model"] == "mean-face"].assign(model="mean-face-true-pose")
+    for draw in (figures.plot_ced, figures.plot_error_by_yaw):
+        axes = draw(pd.concat([frame, same]), metric="exact", normaliser="mm").axes[0]
+        names = [text.get_text().split()[0] for text in axes.get_legend().get_texts()]
+        assert sorted(names) == ["mean-face", "prn", "twoview"]
+
+
+def test_axes_name_a_measure_in_words():
+    axes = figures.plot_ced(tidy(), metric="exact", normaliser="mm").axes[0]
+    assert axes.get_xlabel() == "shape error (mm)"
+    assert tables.measure_name("landmarks", "landmark-box") == "landmark error (% of landmark-box)"
+    assert tables.measure_name("bumps", "mm") == "bumps (mm)"
+
+
 def test_images_in_every_form_give_the_same_array():
     pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
     floating = torch.from_numpy(pixels).permute(2, 0, 1) / 255
@@ -167,6 +201,19 @@ def test_undoing_the_pose_gives_the_frontal_picture():
     frontal = figures.render_mesh(in_image(points), triangles, 48)
     assert np.abs(figures.render_mesh(posed, triangles, 48, pose=pose) - frontal).max() < 0.02
     assert np.abs(figures.render_mesh(posed, triangles, 48) - frontal).max() > 0.2
+
+
+def test_a_prediction_is_shown_at_the_scale_of_the_truth():
+    """One vertex far out shrinks a mesh that fits itself, but not one that is shown like another."""
+    points, triangles = ball()
+    truth, spiked = in_image(points), in_image(points).clone()
+    spiked[-1] += torch.tensor([30.0, 0.0, 0.0])
+    plain = figures.render_mesh(truth, triangles, 48)
+    np.testing.assert_array_equal(figures.render_mesh(truth, triangles, 48, like=truth), plain)
+    left = (slice(None), slice(0, 24))  # the spike is at the right
+    shown = figures.render_mesh(spiked, triangles, 48, like=truth, view=0.0)
+    assert np.abs(shown[left] - plain[left]).max() < 0.02
+    assert np.abs(figures.render_mesh(spiked, triangles, 48)[left] - plain[left]).max() > 0.2
 
 
 def test_overlay_leaves_the_photo_outside_of_the_mesh():

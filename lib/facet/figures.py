@@ -20,6 +20,7 @@ from torch import Tensor
 
 from facet import landmarks68
 from facet.evaluation.statistics import bin_angle, ced, intervals
+from facet.evaluation.tables import measure_name
 from facet.geometry import image_flip, rotation_matrix
 from facet.pictures import as_numpy, image_array, overlay_mesh, render_mesh
 
@@ -102,13 +103,16 @@ def colour(model: str) -> str:
     return COLOURS.get(model, INK)
 
 
-def plot_history(histories, *, title: str = "", loss: str = "loss") -> Figure:
+def plot_history(
+    histories, *, title: str = "", loss: str = "loss", before: Mapping[str, int] | None = None
+) -> Figure:
     """Training (thin) and validation (thick) loss against samples seen; a ring marks the best validation.
 
     Args:
         histories: rows of one training (a History, a frame or a list of dicts), or {name: rows} of several.
         title: of the figure.
         loss: what the loss is, for the axis.
+        before: name → samples that the network had seen before this training, where its curve begins.
     """
     if not isinstance(histories, Mapping):
         histories = {"": histories}
@@ -119,8 +123,10 @@ def plot_history(histories, *, title: str = "", loss: str = "loss") -> Figure:
         dash = _DASHES[
             sum(other.split()[:1] == name.split()[:1] for other in list(histories)[:i]) % len(_DASHES)
         ]
-        thousands = rows["samples"] / 1000
-        axes.plot(thousands, rows["train_loss"], color=line, linewidth=0.9, alpha=0.55, linestyle=dash)
+        thousands = ((before or {}).get(name, 0) + rows["samples"]) / 1000
+        whole = rows["samples"].diff().fillna(np.inf) > rows["samples"].iloc[0] / 2  # no rest of an epoch
+        thin = {"color": line, "linewidth": 0.9, "alpha": 0.55, "linestyle": dash}
+        axes.plot(thousands[whole], rows["train_loss"][whole], **thin)
         label = f"{name} validation".strip() if len(histories) == 1 else name
         axes.plot(thousands, rows["val_loss"], color=line, linestyle=dash, label=label)
         best = rows["val_loss"].astype(float).idxmin()
@@ -145,11 +151,13 @@ def plot_ced(
         frame: per-sample rows of one test set.
         metric: which measure; so is normaliser.
         normaliser: "mm" or what the per cent are of.
-        limit: right end of the axis; None shows 98 % of the samples of all models.
+        limit: right end of the axis; None shows 98 % of the samples of all models. The left end is where the
+            first curve leaves 0.
         title: of the figure.
     """
     chosen = _measure(frame, metric, normaliser)
     limit = limit or float(np.percentile(chosen["value"], 98))
+    start = 0.9 * min(float(np.percentile(group["value"], 0.5)) for *_, group in _curves(chosen))
     figure, axes = plt.subplots(figsize=(7.8, 3.8))
     for label, line, dash, group in sorted(_curves(chosen), key=lambda curve: curve[3]["value"].mean()):
         curve = ced(group["value"])
@@ -157,8 +165,8 @@ def plot_ced(
         share = 100 * np.concatenate(([0.0], curve.share, [1.0]))
         text = f"{label}  {_number(group['value'].mean(), normaliser)}"
         axes.step(x, share, where="post", color=line, linestyle=dash, label=text)
-    axes.set(xlim=(0, limit), ylim=(0, 101), ylabel="faces with at most this error (%)", title=title)
-    axes.set_xlabel(_axis_name(metric, normaliser))
+    axes.set(xlim=(start, limit), ylim=(0, 101), ylabel="faces with at most this error (%)", title=title)
+    axes.set_xlabel(measure_name(metric, normaliser))
     axes.legend(title="mean error", title_fontsize=8.5, alignment="left", **_BESIDE)
     return figure
 
@@ -184,13 +192,15 @@ def plot_error_by_yaw(
     """
     chosen = bin_angle(_measure(frame, metric, normaliser), centres)
     figure, axes = plt.subplots(figsize=(7.8, 3.8))
+    lowest = np.inf
     for label, line, dash, group in sorted(_curves(chosen), key=lambda curve: curve[3]["value"].mean()):
         rows = intervals(group, by=("yaw",), seed=seed).sort_values("yaw")
+        lowest = min(lowest, rows["low"].min())
         axes.fill_between(rows["yaw"], rows["low"], rows["high"], color=line, alpha=0.14, linewidth=0)
         axes.plot(rows["yaw"], rows["mean"], "o", color=line, markersize=4)
         axes.plot(rows["yaw"], rows["mean"], color=line, linestyle=dash, label=label)
     axes.set(xticks=sorted(chosen["yaw"].unique()), xlabel="yaw (°), + turns the nose to the image's right")
-    axes.set(ylim=(0, None), ylabel=_axis_name(metric, normaliser), title=title)
+    axes.set(ylim=(0.85 * lowest, None), ylabel=measure_name(metric, normaliser), title=title)
     axes.legend(**_BESIDE)
     return figure
 
@@ -335,17 +345,22 @@ def _measure(frame: pd.DataFrame, metric: str, normaliser: str) -> pd.DataFrame:
 
 
 def _curves(chosen: pd.DataFrame) -> list[tuple[str, str, object, pd.DataFrame]]:
-    """(label, colour, dash, rows) of each model and variant; variants share the colour and differ in dash."""
+    """(label, colour, dash, rows) of each model and variant; variants share the colour and differ in dash.
+
+    Of curves that would lie on each other, as both mean faces do where they are aligned, the first is kept.
+    """
     curves, seen = [], {}
     for (model, variant), group in chosen.groupby(["model", "variant"], sort=False):
+        values = group["value"].to_numpy()
+        if any(
+            len(values) == len(other) and np.allclose(values, other["value"], rtol=1e-3)
+            for *_, other in curves
+        ):
+            continue
         seen[model] = seen.get(model, -1) + 1
         dash = _DASHES[(seen[model] + (1 if model.startswith("mean-face") else 0)) % len(_DASHES)]
         curves.append((f"{model} {variant}".strip(), colour(model), dash, group))
     return curves
-
-
-def _axis_name(metric: str, normaliser: str) -> str:
-    return f"{metric} error (mm)" if normaliser == "mm" else f"{metric} error (% of {normaliser})"
 
 
 def _number(value: float, normaliser: str) -> str:

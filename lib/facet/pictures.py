@@ -30,6 +30,7 @@ def render_mesh(
     pose: Sequence[float] | None = None,
     colors=None,
     relief: float = 1.0,
+    like=None,
 ) -> np.ndarray:
     """A shaded picture of a mesh on white, turned and fitted to the picture.
 
@@ -41,6 +42,8 @@ def render_mesh(
         pose: the head's (yaw, pitch, roll) in degrees, undone first.
         colors: (V, 3) in [0, 1]; None is clay.
         relief: how much the light shapes it; 0 shows the bare colours, as a colour bar has them.
+        like: (V, 3) of another mesh, image frame: this one is shown at its scale and place. Of a prediction
+            and the truth, say, which else would each be fitted by its own farthest vertex. None fits itself.
 
     Returns:
         (size, size, 3) float in [0, 1].
@@ -51,11 +54,13 @@ def render_mesh(
     turn = rotation_matrix(yaw, pitch, 0.0)
     if pose is not None:
         turn = turn @ rotation_matrix(*(float(a) for a in pose)).mT
-    turned = (vertices - vertices.mean(dim=0)) @ (flip @ turn @ flip).mT
-    radius = torch.linalg.vector_norm(vertices - vertices.mean(dim=0), dim=1).amax()  # the same in every view
-    low, high = turned[:, :2].amin(dim=0), turned[:, :2].amax(dim=0)
+    like = vertices if like is None else torch.as_tensor(as_numpy(like), dtype=torch.float32)
+    centre, turn = like.mean(dim=0), (flip @ turn @ flip).mT
+    radius = torch.linalg.vector_norm(like - centre, dim=1).amax()  # the same in every view
+    outline = ((like - centre) @ turn)[:, :2]
+    middle = (outline.amin(dim=0) + outline.amax(dim=0)) / 2
     scale = 0.47 * size / radius
-    placed = (turned - torch.cat(((low + high) / 2, turned.new_zeros(1)))) * scale
+    placed = ((vertices - centre) @ turn - torch.cat((middle, middle.new_zeros(1)))) * scale
     placed = placed + torch.tensor(((size - 1) / 2, (size - 1) / 2, 0.0))
     return draw_mesh(placed, triangles, size, colors=colors, relief=relief)
 

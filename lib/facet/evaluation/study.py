@@ -35,8 +35,9 @@ OPEN = {
 CHUNK = {PAIRS: 5, PAIRS_2: 5, FLORENCE: 2, FLORENCE_2: 2}  # people a task
 # What stands in notebook 30: everything that gives a face in the face model's own correspondence.
 TRAINED = (
-    ("prn", ""), ("prn", "longer"), ("prn", "all-poses"), ("mobile", ""), ("twoview", ""), ("residual", ""),
-    ("one-pass", ""), ("coefficients", ""), ("coefficients", "supervised"), ("coefficients", "wide"),
+    ("prn", ""), ("prn", "longer"), ("prn", "all-poses"), ("prn", "wide"), ("mobile", ""), ("twoview", ""),
+    ("residual", ""), ("one-pass", ""),
+    ("coefficients", ""), ("coefficients", "supervised"), ("coefficients", "wide"),
 )  # fmt: skip
 KEPT = ("roll", "side", "years", "gender", "ancestry")  # columns beside the tidy ones
 SIDES = ("own", "another's", "none")

@@ -16,10 +16,26 @@ GLANCE = {
     ("landmarks", "landmark-box"): "landmarks (% of landmark-box)",
     ("icp", "bbox"): "ICP (% of bbox)",
 }
+# metric → its name on axes and in columns; the rest keep theirs
+WORDS = {
+    "exact": "shape error",
+    "exact-unaligned": "error as placed",
+    "depth": "depth error",
+    "depth-unaligned": "depth error as placed",
+    "landmarks": "landmark error",
+    "icp": "ICP error",
+    "icp-reverse": "ICP error from the truth",
+}
 RATIOS = (
     ("exact", "mm"), ("exact-unaligned", "mm"), ("depth", "mm"), ("depth-unaligned", "mm"),
     ("landmarks", "landmark-box"), ("icp", "mm"), ("icp-reverse", "mm"),
 )  # fmt: skip
+
+
+def measure_name(metric: str, normaliser: str) -> str:
+    """What a measure is called on an axis or above a column, with its unit: "shape error (mm)"."""
+    unit = "mm" if normaliser == "mm" else f"% of {normaliser}"
+    return f"{WORDS.get(metric, metric)} ({unit})"
 
 
 def labels(frame: pd.DataFrame) -> pd.Series:
