@@ -125,6 +125,9 @@ def test_axes_name_a_measure_in_words():
     assert axes.get_xlabel() == "shape error (mm)"
     assert tables.measure_name("landmarks", "landmark-box") == "landmark error (% of landmark-box)"
     assert tables.measure_name("bumps", "mm") == "bumps (mm)"
+    named = tables.measures(tidy()[3:5])
+    assert named.index.tolist() == [3, 4]
+    assert set(named) == {"shape error (mm)"}
 
 
 def test_images_in_every_form_give_the_same_array():

@@ -37,6 +37,15 @@ def test_rotation_matrix_equals_scipy():
     np.testing.assert_allclose(ours.numpy(), theirs.as_matrix(), atol=1e-14)
 
 
+def test_the_angle_between_rotations_equals_scipy():
+    first, second = Rotation.random(200, random_state=0), Rotation.random(200, random_state=1)
+    found = geometry.angle_between(*(torch.from_numpy(some.as_matrix()) for some in (first, second)))
+    np.testing.assert_allclose(found, np.degrees((first.inv() * second).magnitude()), atol=1e-6)
+    near = geometry.rotation_matrix(torch.tensor([0.0, 1e-3]).double(), 0.0, 0.0)
+    assert float(geometry.angle_between(near[0], near[1])) == pytest.approx(1e-3, rel=1e-6)
+    assert float(geometry.angle_between(near[0], near[0])) == 0
+
+
 def test_euler_angles_equal_scipy():
     matrices = Rotation.random(100, random_state=np.random.RandomState(3)).as_matrix()
     roll, yaw, minus_pitch = Rotation.from_matrix(matrices).as_euler("ZYX", degrees=True).T

@@ -131,6 +131,16 @@ def test_tables_have_the_common_columns_first(home):
     )
 
 
+def test_a_table_of_other_conditions_says_so(home):
+    run = report.start(NOTEBOOK, profile="smoke", device="cpu")
+    rows = pd.DataFrame({"edge": ["taper"], "mean": [1.0]})
+    run.table(rows, "own", caption="Edges.")
+    run.table(rows, "others", caption="Edges.", conditions="64 pixels, seeds 0 and 1")
+    own, others = ((home / f"reports/smoke/tables/{name}.md").read_text() for name in ("own", "others"))
+    assert own.endswith("Edges. (profile `smoke`, seed 0, cpu)\n")
+    assert others.endswith("Edges. (64 pixels, seeds 0 and 1)\n")
+
+
 def test_another_seed_gets_its_own_files(home):
     run = report.start(NOTEBOOK, profile="smoke", seed=2, device="cpu")
     run.table(frame(), "runs")

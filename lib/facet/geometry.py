@@ -75,6 +75,20 @@ def euler_angles(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.rad2deg(yaw), torch.rad2deg(pitch), torch.rad2deg(roll)
 
 
+def angle_between(first: Tensor, second: Tensor) -> Tensor:
+    """By how many degrees, [0, 180], one rotation has to be turned to be another.
+
+    Args:
+        first: (..., 3, 3), det = +1.
+        second: likewise; the two are broadcast against each other.
+
+    Returns:
+        (...) degrees: ‖R₁ − R₂‖ = 2√2 sin(θ/2), which small angles are read off without loss.
+    """
+    apart = torch.linalg.matrix_norm(first - second) / 8**0.5
+    return torch.rad2deg(2 * torch.asin(apart.clamp(max=1)))
+
+
 def model_to_image(
     yaw: Tensor | float,
     pitch: Tensor | float,

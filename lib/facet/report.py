@@ -171,11 +171,12 @@ class Run:
         self._keep(path, "figure", caption)
         _show(jpeg_bytes(image, SHOWN_QUALITY, widest=SHOWN) if photo else data)
 
-    def table(self, frame, name: str, *, caption: str = "", digits: int = 4):
+    def table(self, frame, name: str, *, caption: str = "", digits: int = 4, conditions: str = ""):
         """Save a pandas frame as `tables/<name>.csv` (six digits) and `.md` (`digits` digits).
 
         Nobody reads more than LONG rows: such a table is a .csv alone. The .md ends in the caption, the
-        profile, the seed and the device. A frame with a column `metric` is a summary: profile, seed, device
+        profile, the seed and the device, or in `conditions` where what it shows was made under others (the
+        records of studies). A frame with a column `metric` is a summary: profile, seed, device
         and source are filled in where absent, and the report's common columns come first, in their order.
 
         Returns:
@@ -184,7 +185,7 @@ class Run:
         frame = _summary(frame, self) if "metric" in frame.columns else frame
         path = self._path("tables", name, ".csv")
         write_text(path, csv_text(frame))
-        conditions = f"profile `{self.profile.name}`, seed {self.seed}, {self.device}"
+        conditions = conditions or f"profile `{self.profile.name}`, seed {self.seed}, {self.device}"
         told = f"\n{caption} ({conditions})\n" if caption else f"\n({conditions})\n"
         path.with_suffix(".md").unlink(missing_ok=True)
         if len(frame) <= LONG:

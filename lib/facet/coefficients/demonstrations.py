@@ -10,6 +10,7 @@ from torch import Tensor
 
 from facet.coefficients.losses import CoefficientLoss
 from facet.coefficients.renderer import FaceRenderer
+from facet.geometry import angle_between, rotation_matrix
 from facet.networks.layout import Coefficients, Layout
 from facet.rendering import interpolate, rasterise
 from facet.rendering.soft import soft_rasterise
@@ -119,12 +120,12 @@ def recover_pose(
         coefficients = start._replace(angles=20 * angles, translation=20 * shift)
         difference = (seen(coefficients, sharpness) - seen(true, sharpness).detach()).square().mean()
         apart = (renderer.landmarks(coefficients, size) - marks)[..., :2].norm(dim=2).mean()
-        turn = (coefficients.angles - true.angles).norm()
+        turns = (rotation_matrix(*answer.angles[0]) for answer in (coefficients, true))
         rows.append(
             {
                 "step": step,
                 "difference": difference.item() ** 0.5,
-                "degrees": turn.item(),
+                "degrees": angle_between(*turns).item(),
                 "pixels": apart.item(),
             }
         )

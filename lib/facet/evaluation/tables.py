@@ -26,6 +26,7 @@ WORDS = {
     "icp": "ICP error",
     "icp-reverse": "ICP error from the truth",
 }
+UNITS = ("mm", "pixels", "levels", "%")  # what is no share of something
 RATIOS = (
     ("exact", "mm"), ("exact-unaligned", "mm"), ("depth", "mm"), ("depth-unaligned", "mm"),
     ("landmarks", "landmark-box"), ("icp", "mm"), ("icp-reverse", "mm"),
@@ -34,8 +35,14 @@ RATIOS = (
 
 def measure_name(metric: str, normaliser: str) -> str:
     """What a measure is called on an axis or above a column, with its unit: "shape error (mm)"."""
-    unit = "mm" if normaliser == "mm" else f"% of {normaliser}"
+    unit = normaliser if normaliser in UNITS else f"% of {normaliser}"
     return f"{WORDS.get(metric, metric)} ({unit})"
+
+
+def measures(frame: pd.DataFrame) -> pd.Series:
+    """The :func:`measure_name` of each row."""
+    names = [measure_name(*kind) for kind in zip(frame["metric"], frame["normaliser"], strict=True)]
+    return pd.Series(names, index=frame.index, dtype=object)
 
 
 def labels(frame: pd.DataFrame) -> pd.Series:
