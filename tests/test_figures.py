@@ -111,6 +111,26 @@ def test_a_history_begins_where_its_network_began():
     assert [x[-1] for x in thick if len(x) == 3] == [2.1, 82.1]
 
 
+def test_a_history_without_its_training_loss():
+    rows = [{"samples": n, "train_loss": 9.0, "val_loss": 0.1} for n in (1000, 2000)]
+    axes = figures.plot_history({"rotation": rows}, training=False).axes[0]
+    assert not [line for line in axes.get_lines() if 9.0 in line.get_ydata()]
+    assert "training" not in axes.get_legend().get_texts()[-1].get_text()
+
+
+def test_angles_have_a_true_minus_and_no_signed_zero():
+    assert [figures.degrees(a, sign=True) for a in (-30.2, 60, -0.3)] == ["−30°", "+60°", "0°"]
+    assert figures.degrees(12) == "12°"
+
+
+def test_curves_take_the_styles_they_are_given():
+    axes = figures.plot_ced(tidy(), metric="exact", normaliser="mm", styles={"prn": ("#123456", "--")}).axes[
+        0
+    ]
+    line = next(line for line in axes.get_lines() if line.get_label().startswith("prn"))
+    assert (line.get_color(), line.get_linestyle()) == ("#123456", "--")
+
+
 def test_curves_that_lie_on_each_other_are_drawn_once():
     frame = tidy()
     same = frame[frame["model"] == "mean-face"].assign(model="mean-face-true-pose")

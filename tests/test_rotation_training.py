@@ -450,10 +450,10 @@ def test_rows_say_how_far_their_views_are_turned(florence, rotator):
         ("prn", "wide", "prn"),
         ("twoview", "true, true second, full turn", "true"),
         ("twoview", "true, photo twice", "true"),
-        ("rotation", "true, full turn", "true"),
-        ("rotation", "true, by 30°", "true"),
-        ("rotation", "rotated-side, full turn", "rotated-side"),
-        ("rotation", "both, by 30°", "both"),
+        ("rotation", "reader true, full turn", "true"),
+        ("rotation", "reader true, by 30°", "true"),
+        ("rotation", "reader rotated-side, full turn", "rotated-side"),
+        ("rotation", "reader both, by 30°", "both"),
     ]
     assert asked == ["side", 30.0]
     assert rows[3][3] is rows[5][3]

@@ -12,11 +12,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from torch import Tensor
 
 from facet import landmarks68
 from facet.evaluation.statistics import bin_angle, ced, intervals
@@ -57,15 +57,14 @@ STYLE = {
     "savefig.dpi": 150,
     "savefig.facecolor": "white",
 }
-plt.rcParams.update(STYLE)
 
 __all__ = [
     "COLOURS",
     "colour",
+    "degrees",
     "draw_landmarks",
     "draw_pose_box",
     "image_array",
-    "mesh_figure",
     "overlay_mesh",
     "panels",
     "plot_ced",
@@ -92,6 +91,9 @@ COLOURS = {
     "rotation": "#b3a100",
     "one-pass": "#332288",
 }
+# Lines that are no model's take the same colours in this order.
+_CYCLE = ("prn", "twoview", "residual", "coefficients", "vrn", "mobile", "one-pass", "landmark-fit")
+plt.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=[COLOURS[name] for name in _CYCLE])})
 _DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)))
 ERROR_MAP = LinearSegmentedColormap.from_list(
     "facet_error", ["#f2efe9", "#f3c98b", "#d9713f", "#8d2451", "#2d1140"]
@@ -103,8 +105,19 @@ def colour(model: str) -> str:
     return COLOURS.get(model, INK)
 
 
+def degrees(angle: float, *, sign: bool = False) -> str:
+    """An angle as pictures name it, with a true minus: "−30°", "0°"; with `sign`, "+30°"."""
+    whole = round(float(angle))
+    return (f"{whole:+d}°" if sign and whole else f"{whole}°").replace("-", "−")
+
+
 def plot_history(
-    histories, *, title: str = "", loss: str = "loss", before: Mapping[str, int] | None = None
+    histories,
+    *,
+    title: str = "",
+    loss: str = "loss",
+    before: Mapping[str, int] | None = None,
+    training: bool = True,
 ) -> Figure:
     """Training (thin) and validation (thick) loss against samples seen; a ring marks the best validation.
 
@@ -113,6 +126,7 @@ def plot_history(
         title: of the figure.
         loss: what the loss is, for the axis.
         before: name → samples that the network had seen before this training, where its curve begins.
+        training: draw the training loss too; not where it measures something else than validation does.
     """
     if not isinstance(histories, Mapping):
         histories = {"": histories}
@@ -126,14 +140,16 @@ def plot_history(
         thousands = ((before or {}).get(name, 0) + rows["samples"]) / 1000
         whole = rows["samples"].diff().fillna(np.inf) > rows["samples"].iloc[0] / 2  # no rest of an epoch
         thin = {"color": line, "linewidth": 0.9, "alpha": 0.55, "linestyle": dash}
-        axes.plot(thousands[whole], rows["train_loss"][whole], **thin)
+        if training:
+            axes.plot(thousands[whole], rows["train_loss"][whole], **thin)
         label = f"{name} validation".strip() if len(histories) == 1 else name
         axes.plot(thousands, rows["val_loss"], color=line, linestyle=dash, label=label)
         best = rows["val_loss"].astype(float).idxmin()
         axes.plot(
             thousands[best], rows["val_loss"][best], "o", color=line, markerfacecolor="white", markersize=6
         )
-    axes.plot([], [], color=GREY, linewidth=0.9, label="training (thin)")
+    if training:
+        axes.plot([], [], color=GREY, linewidth=0.9, label="training (thin)")
     axes.set(yscale="log", xlabel="samples seen (thousands)", ylabel=loss, title=title)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
@@ -143,7 +159,13 @@ def plot_history(
 
 
 def plot_ced(
-    frame: pd.DataFrame, *, metric: str, normaliser: str, limit: float | None = None, title: str = ""
+    frame: pd.DataFrame,
+    *,
+    metric: str,
+    normaliser: str,
+    limit: float | None = None,
+    title: str = "",
+    styles: Mapping[str, tuple[str, object]] | None = None,
 ) -> Figure:
     """Cumulative error distribution of every model in a tidy frame, best mean first in the legend.
 
@@ -154,6 +176,7 @@ def plot_ced(
         limit: right end of the axis; None shows 98 % of the samples of all models. The left end is where the
             first curve leaves 0.
         title: of the figure.
+        styles: label → colour and dash of its curve, where a model has more variants than there are dashes.
     """
     chosen = _measure(frame, metric, normaliser)
     limit = limit or float(np.percentile(chosen["value"], 98))
@@ -164,6 +187,7 @@ def plot_ced(
         x = np.concatenate(([0.0], curve.thresholds, [max(limit, curve.thresholds[-1])]))
         share = 100 * np.concatenate(([0.0], curve.share, [1.0]))
         text = f"{label}  {_number(group['value'].mean(), normaliser)}"
+        line, dash = (styles or {}).get(label, (line, dash))
         axes.step(x, share, where="post", color=line, linestyle=dash, label=text)
     axes.set(xlim=(start, limit), ylim=(0, 101), ylabel="faces with at most this error (%)", title=title)
     axes.set_xlabel(measure_name(metric, normaliser))
@@ -284,7 +308,7 @@ def draw_pose_box(
         axes.plot(*box[[start, end]].T, color=color, linewidth=1.1, alpha=0.85)
     axes.fill(*box[4:].T, facecolor=color, alpha=0.16, edgecolor="none")
     axes.fill(*box[4:].T, facecolor="none", edgecolor=color, linewidth=2.2, joinstyle="round")
-    caption = "yaw {}°  pitch {}°  roll {}°".format(*(str(round(float(a))).replace("-", "−") for a in pose))
+    caption = "yaw {}  pitch {}  roll {}".format(*map(degrees, pose))
     axes.set_title(caption, fontsize=8.5, pad=4, loc="center")
     return axes.figure
 
@@ -311,27 +335,6 @@ def plot_position_map(position_map, *, title: str = "") -> Figure:
         bar.ax.tick_params(labelsize=7, length=2)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    return figure
-
-
-def mesh_figure(
-    vertices,
-    triangles: Tensor,
-    *,
-    views: Sequence = ("front", "three-quarter", "side"),
-    pose: Sequence[float] | None = None,
-    colors=None,
-    relief: float = 1.0,
-    title: str = "",
-    size: int = 320,
-) -> Figure:
-    """Shaded pictures of one mesh from several sides, see :func:`render_mesh`."""
-    pictures = [
-        render_mesh(vertices, triangles, size, view=v, pose=pose, colors=colors, relief=relief) for v in views
-    ]
-    figure = show_images(pictures, columns=len(views), size=2.1)
-    if title:
-        figure.axes[0].set_title(title)
     return figure
 
 

@@ -47,7 +47,7 @@ def stage_sheet(rotator: Rotator, photos: Tensor, yaws: Sequence[float], *, size
         shown.append(with_holes(view.render.image[i], view.render.seen[i], view.render.head[i]))
         shown += [view.filled[i], view.image[i]]
     captions = ["photo", "face, completed", "turned, holes", "holes filled", "finished"]
-    rows = [f"{yaw:+.0f}°" for yaw in yaws]
+    rows = [figures.degrees(yaw, sign=True) for yaw in yaws]
     return figures.show_images(shown, captions, columns=5, size=size, row_labels=rows)
 
 
@@ -72,7 +72,7 @@ def angle_sheet(rotator: Rotator, photos: Tensor, names: Sequence[str] = (), *, 
     heads = rotator.heads(photos)
     views = [rotator.view(photos, heads, given_pose(heads.pose(), yaw)).image for yaw in YAWS]
     shown = [image.clamp(0, 1) for row in zip(photos, *views, strict=True) for image in row]
-    captions = ["photo", *(f"{yaw:+.0f}°" if yaw else "0°" for yaw in YAWS)]
+    captions = ["photo", *(figures.degrees(yaw, sign=True) for yaw in YAWS)]
     return figures.show_images(shown, captions, columns=len(captions), size=size, row_labels=names)
 
 
@@ -87,7 +87,7 @@ def turned_sheet(photos: Mapping[str, tuple[np.ndarray, Reconstruction]], *, siz
         matrix = square(box_of(face.landmarks), SIZE)[None]
         shown.append(crop_image(image, matrix, SIZE)[0])
         shown += [rotate(image, yaw, face=face).image for yaw in YAWS[1:-1]]
-    captions = ["photo", *(f"{yaw:+.0f}°" if yaw else "0°" for yaw in YAWS[1:-1])]
+    captions = ["photo", *(figures.degrees(yaw, sign=True) for yaw in YAWS[1:-1])]
     names = list(photos) if len(photos) > 1 else ()
     return figures.show_images(shown, captions, columns=len(captions), size=size, row_labels=names)
 
@@ -117,5 +117,5 @@ def told_sheet(network, photos: Tensor, model: FaceModel, *, size: float = 1.35)
             mesh = vertices[i][counted], triangles
             turned = render_mesh(*mesh, 180, view=view, colors=colours[i][counted], relief=0.25)
             shown.append(turned)
-    captions = ["photo", "coarse map", "colours over (u, v)", "turned by -60°", "turned by +60°"]
+    captions = ["photo", "coarse map", "colours over (u, v)", "turned by −60°", "turned by +60°"]
     return figures.show_images(shown, captions, columns=5, size=size)

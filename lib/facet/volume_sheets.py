@@ -86,11 +86,11 @@ def _alias(part: str, group: str) -> bool:
 
 
 def label_colours(labels: np.ndarray) -> np.ndarray:
-    """(V, 3) a colour for every label, dark for vertices without one; the smallest labels differ most."""
+    """(V, 3) a colour for every label, pale for vertices without one; the smallest labels differ most."""
     golden = 0.61803398875
     hue = (labels.astype(np.float64) * golden) % 1.0
     k = (np.array([0.0, 8.0, 4.0])[None] + 12 * hue[:, None]) % 12
     light = 0.62
     colours = light - 0.34 * np.clip(np.minimum(k - 3, 9 - k), -1, 1)
-    colours[labels < 0] = 0.12
+    colours[labels < 0] = 0.88
     return colours

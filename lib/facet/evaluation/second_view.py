@@ -70,12 +70,12 @@ def readings(
 ) -> list[tuple[str, str, nn.Module, str | Stored]]:
     """The rows of the comparison: name and variant, network, and what `samples_with` shows it beside a photo.
 
-    prn wide, one-pass             one photo
-    twoview true, …                the reader that learned with true pairs: a true second photo after a full
-                                   turn, and the photo twice
-    rotation true, full turn       the same reader with synthetic views: what is lost to their quality
-    rotation true, by 30°          and turned by 30° only: what is lost to the angle
-    rotation KIND, …               readers that learned with other second pictures, shown what they know
+    prn wide, one-pass                one photo
+    twoview true, …                   the reader that learned with true pairs: a true second photo after a
+                                      full turn, and the photo twice
+    rotation reader true, full turn   the same reader with synthetic views: what is lost to their quality
+    rotation reader true, by 30°      and turned by 30° only: what is lost to the angle
+    rotation reader KIND, …           readers that learned with other second pictures, shown what they know
 
     Args:
         nets: label → network; a row stands only for what is there.
@@ -92,7 +92,7 @@ def readings(
             continue
         for to in (turn, ANGLE) if kind == "true" else (turn,):
             made[to] = made[to] if to in made else views(to)
-            rows.append(("rotation", f"{kind}, {TURNS[to]}", nets[f"twoview {kind}"], made[to]))
+            rows.append(("rotation", f"reader {kind}, {TURNS[to]}", nets[f"twoview {kind}"], made[to]))
     return rows + ([("one-pass", "", nets["one-pass"], "none")] if "one-pass" in nets else [])
 
 
