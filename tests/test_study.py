@@ -70,6 +70,9 @@ def test_ratios_take_the_measures_that_both_have():
     found = tables.ratios(both, [("prn all-poses", "prn")], draws=10)
     assert found["metric"].tolist() == ["exact"]
     assert found["ratio"].tolist() == [0.5]
+    grid = tables.ratio_grid(found)
+    assert (grid.index.tolist(), grid.columns.tolist()) == (["prn all-poses / prn"], ["shape error (mm)"])
+    assert grid.iloc[0, 0] == 0.5
 
 
 def test_glance_has_a_row_a_system_and_says_n():

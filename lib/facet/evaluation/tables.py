@@ -115,3 +115,11 @@ def ratios(
                 tables.append(found.assign(**about))
     columns = ["model", "baseline", "test_set", "metric", "normaliser", "ratio", "low", "high", "n"]
     return pd.concat(tables, ignore_index=True)[[*columns, "identities"]]
+
+
+def ratio_grid(found: pd.DataFrame, *, digits: int = 2) -> pd.DataFrame:
+    """:func:`ratios` to read: a row a pair ("twoview / prn"), a column a measure, in their order."""
+    pair = found["model"] + " / " + found["baseline"]
+    named = found.assign(pair=pair, measure=measures(found))
+    grid = named.pivot(index="pair", columns="measure", values="ratio")
+    return grid.loc[pair.unique(), named["measure"].unique()].round(digits)
