@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,7 +44,10 @@ def bad_files(tmp_path_factory):
         (["text.jpg"], "text.jpg is not an image"),
         (["cut.jpg"], "cut.jpg is damaged or cut short"),
         (["empty.jpg"], "empty.jpg is not an image"),
-        (["wall.jpg"], "no face found in wall.jpg: give box=(x0, y0, x1, y1)"),
+        (["wall.jpg"], "no face found in wall.jpg: give --box X0 Y0 X1 Y1 around brows"),
+        ([""], "the path of the photograph is empty"),
+        (["/"], "/ is a folder"),
+        (["whole.jpg", *BOX, "--model", "prn", "--refine", "3"], "--refine is for networks of coefficients"),
         (["tiny.png"], "tiny.png is 16×16 pixels"),
         (["missing.jpg"], "missing.jpg does not exist"),
         (["folder.jpg"], "folder.jpg is a folder"),
@@ -58,7 +62,7 @@ def bad_files(tmp_path_factory):
         (["whole.jpg", *BOX, "-o", "face.stl"], "the extension must be one of .glb, .obj, .ply"),
         (["whole.jpg", *BOX, "-o", "text.jpg/face.glb"], "text.jpg is not a folder"),
         (["whole.jpg", *BOX, "-o", "/proc/nowhere/face.glb"], "cannot write /proc/nowhere/face.glb"),
-        (["whole.jpg", *BOX, "--picture", "face.bmp"], "must end in .png"),
+        (["whole.jpg", *BOX, "--picture", "face.bmp"], "face.bmp: the extension must be .png"),
         (["whole.jpg", *BOX, "--landmarks", "marks.txt"], "landmarks and a box are given for whole.jpg"),
         (
             ["whole.jpg", "--landmarks", "holes.txt"],
@@ -79,6 +83,36 @@ def test_bad_input_is_one_sentence(bad_files, arguments, message):
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert sorted(p.name for p in bad_files.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "me.OBJ"], "cannot write me_texture.png: it is the photograph that is read"),
+        (["-o", "f.obj", "--picture", "me_texture.png"], "me_texture.png: it is the photograph that is read"),
+        (["-o", "f.obj", "--picture", "f_texture.png"], "cannot write two files to f_texture.png"),
+        (["--picture", "folder.png"], "cannot write folder.png: it is a folder"),
+        (["--picture", "/proc/nowhere/f.png"], "cannot write /proc/nowhere/f.png"),
+        (["-o", "folder.obj"], "cannot write folder_texture.png: it is a folder"),
+    ],
+)
+def test_all_targets_are_checked_before_any_work(arguments, message, tmp_path, monkeypatch, capsys):
+    import facet
+    from facet import cli
+
+    def reconstruct(*_, **__):
+        raise AssertionError("too late")
+
+    monkeypatch.setattr(facet, "reconstruct", reconstruct)
+    monkeypatch.chdir(tmp_path)
+    for name in ("folder.png", "folder_texture.png"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "me_texture.png").write_bytes(b"my photograph")
+    assert cli.main(["reconstruct", "me_texture.png", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 def test_no_weights_say_how_to_make_them(bad_files, tmp_path):
@@ -106,21 +140,34 @@ def test_help_imports_nothing_large():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
     assert "--box X0 Y0 X1 Y1" in result.stdout
+    told = " ".join(result.stdout.split())
+    assert (
+        told.count("(without --model, a network of position maps then answers") == 2
+    )  # --correct, --no-prior
+    assert "with any network of coefficients" in told
 
 
-def test_a_face_without_pose_is_told_too(bad_files, tmp_path, monkeypatch, capsys):
-    """As VRN's where nobody finds landmarks."""
+def test_who_answered_and_the_pose_are_told(bad_files, tmp_path, monkeypatch, capsys):
+    """VRN's, where nobody finds landmarks, has no pose."""
     import facet
     from facet import cli
-    from facet.reconstruction.result import Reconstruction
+    from facet.reconstruction.result import Pose, Reconstruction
 
     triangle = np.float32([[0, 0, 0], [0, 9, 0], [9, 0, 0]])
     face = Reconstruction(triangle, np.arange(3)[None], None, None, (20, 20), "vrn")
     monkeypatch.setattr(facet, "reconstruct", lambda *_, **__: face)
     assert cli.main(["reconstruct", str(bad_files / "whole.jpg"), "-o", str(tmp_path / "face.ply")]) == 0
     printed = capsys.readouterr().out
-    assert "3 vertices by vrn" in printed
+    assert "3 vertices by vrn\n" in printed
     assert "yaw" not in printed
+    about = {"system": "coefficients", "variant": "wide", "pose": Pose(-0.3, 2.6, -4.2)}
+    about["notes"] = ("coefficients-wide was not taken: correct and prior are for position maps",)
+    monkeypatch.setattr(facet, "reconstruct", lambda *_, **__: replace(face, **about))
+    assert cli.main(["reconstruct", str(bad_files / "whole.jpg"), "-o", str(tmp_path / "face.ply")]) == 0
+    printed = capsys.readouterr().out
+    assert "3 vertices by coefficients wide\n" in printed
+    assert "yaw 0°, pitch 3°, roll -4°" in printed
+    assert "note: coefficients-wide was not taken: --correct and --no-prior are for position maps" in printed
 
 
 def test_photos_are_listed(capsys):
@@ -140,8 +187,46 @@ def test_studies_are_listed(capsys):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "album", "photos", "-o", "a.npz", "--count", "0"],
+        ["data", "album", "photos", "-o", "a.npz", "--count", "-1"],
+        ["train", "prn", "--workers", "-1"],
+        ["study", "factors", "--workers", "0"],
+        ["study", "factors", "--workers", "two"],
+    ],
+)
+def test_a_number_of_things_is_above_0(arguments, capsys):
+    from facet import cli
+
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    printed = capsys.readouterr().err
+    assert f"argument {arguments[-2]}: must be a whole number above 0, got '{arguments[-1]}'" in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("a.zip", "the extension must be .npz"), ("file/a.npz", "file is not a folder"), ("d.npz", "a folder")],
+)
+def test_an_album_that_cannot_be_written_is_told_before_a_photo_is_read(
+    target, message, tmp_path, monkeypatch, capsys
+):
+    from facet import cli
+    from facet.reconstruction import albums
+
+    monkeypatch.setattr(albums, "make", lambda *_, **__: pytest.fail("photographs were processed"))
+    (tmp_path / "file").touch()
+    (tmp_path / "d.npz").mkdir()
+    assert cli.main(["data", "album", str(tmp_path), "-o", str(tmp_path / target)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["factors", "--seed", "77"], "factors: no cell that is asked for has seed 77; their seeds: 0, 1"),
         (["fctors"], "no study is called 'fctors'; there are factors, beards"),
         (["factors", "--only", "hair"], "the study factors has no cell 'hair'; there are all-seed0, "),
         (["factors", "--minutes", "0"], "--minutes must be positive"),
@@ -165,14 +250,51 @@ def test_a_wrong_study_is_one_sentence(arguments, message, capsys, monkeypatch):
     assert printed.out == ""
 
 
-def test_systems_are_listed(capsys):
-    from facet import cli
+def test_systems_are_listed_with_the_models_at_hand(monkeypatch, capsys):
+    from facet import cli, networks
+    from facet.reconstruction import weights
 
+    small = {name for some in weights.models().values() for name in some} - {"twoview", "rotation", "vrn"}
+    there = {(name, "small") for name in (*small, "rotation", "landmarks", "rotation-true")}
+    there |= {("prn", "smoke"), ("twoview", "smoke")}
+    monkeypatch.setattr(weights, "of_profile", lambda *asked: asked if asked in there else None)
+    monkeypatch.delenv("FACET_PROFILE", raising=False)
     assert cli.main(["systems"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    columns = "system network photos parameters with statistics MACs weights"
+    assert max(map(len, lines)) <= 110
+    columns = "system network photos parameters with statistics MACs models at hand"
     assert lines[0].split() == columns.split()
     assert any(line.startswith("twoview") and "11,758,633" in line and "11,791,273" in line for line in lines)
+    place, systems, found = lines[0].index("models at hand"), [], {}
+    for line in lines[1:]:
+        systems += line[:place].split()[:1]
+        found.setdefault(systems[-1], []).append(line[place:])
+    found = {system: " ".join(parts) for system, parts in found.items()}
+    assert list(found) == list(networks.SYSTEMS)
+    assert found["prn"] == "prn, prn-all-poses, prn-longer, prn-wide-first, prn-wide"
+    assert "coefficients-wide" in found["coefficients"]
+    assert found["twoview"].startswith("twoview (smoke)")
+    assert found["rotation"] == "rotation, rotation-prn"
+    assert found["landmarks"] == "landmarks; gives no face"
+    assert found["vrn"] == "vrn-filled"
+    there.clear()
+    assert cli.main(["systems"]) == 0
+    assert {line[place:] for line in capsys.readouterr().out.splitlines()[1:]} == {
+        "none",
+        "none; gives no face",
+    }
+
+
+def test_what_is_no_model_is_told_what_reconstructs():
+    from facet.reconstruction import weights
+
+    with pytest.raises(ValueError, match="unknown model 'magic': take one of ") as told:
+        weights.find("magic")
+    names = str(told.value).split("take one of ")[1].split(", ")
+    assert {"prn-longer", "rotation-prn", "coefficients-photos", "vrn-guided-wide"} <= set(names)
+    assert not {"landmarks", "rotation-true"} & set(names)
+    for name in ("landmarks", "rotation-true"):  # they have no face, but are trained
+        assert weights.training_of(name).startswith("facet train ")
 
 
 def test_a_photo_becomes_a_mesh_and_a_picture(bad_files, tmp_path, monkeypatch, capsys):

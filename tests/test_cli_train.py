@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from facet import paths, profiles
+from facet import cli, deadline, paths, profiles, training, trainings
 from facet.face_model import files
-from facet.training import History, recipes, release, weights_state
+from facet.training import History, obtain, recipes, release, weights_state
+from facet.training.obtain import alone
 from facet.training.weights import compact_weights
 
 pytestmark = pytest.mark.assets
@@ -80,6 +83,12 @@ def test_a_killed_training_goes_on_and_is_released(home, tmp_path):
         2,
         "facet: unknown system mobil: `facet data weights` lists them\n",
     )
+    nothing = facet(home, "data", "weights", "--profile", "smoke", "--release", "mobile", "prn-longer")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (
+        2,
+        "",
+        "facet: weights of prn-longer-smoke are not on this machine: `facet train prn-longer` makes them\n",
+    )
     tracked = (home / "data" / "weights" / weights.name).read_bytes()
     assert tracked == compact_weights(weights)
     history = History.read_csv(home / "reports" / "smoke" / "records" / "history-mobile.csv")
@@ -94,6 +103,8 @@ def test_a_killed_training_goes_on_and_is_released(home, tmp_path):
         (["train", "nothing"], "nothing is known of training nothing"),
         (["train", "prn", "--variant", "blue"], "nothing is known of training prn-blue"),
         (["train", "prn", "--minutes", "-1"], "--minutes must be positive"),
+        (["train", "prn", "--minutes", "nan"], "--minutes must be positive"),
+        (["train", "prn", "--out", "/proc/nowhere"], "cannot write to /proc/nowhere"),
         (["train", "prn", "--profile", "huge"], "no profile 'huge'"),
         (["train", "prn", "--device", "abacus"], "invalid choice"),
         (["train", "prn", "--device", "cuda"], "device 'cuda' cannot be used on this machine: take cpu"),
@@ -108,6 +119,53 @@ def test_bad_calls_are_one_sentence(home, arguments, message):
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_a_system_is_named_with_its_variant():
+    for pair in trainings.every():
+        assert trainings.named("-".join(filter(None, pair))) == pair
+        assert trainings.named(*pair) == pair
+    assert trainings.named("vrn-guided", "wide") == ("vrn-guided", "wide")
+    assert trainings.named("landmark") == ("landmark", "")
+
+
+@pytest.mark.parametrize(
+    "asked", [("prn", "deep"), ("twoview", "blue"), ("rotation", "prn"), ("vrn", "wide")]
+)
+def test_what_is_no_training_is_told_all_there_are(asked):
+    with pytest.raises(ValueError, match=f"nothing is known of training {'-'.join(asked)}; known: ") as told:
+        trainings.recipe(asked[0], PROFILE, variant=asked[1])
+    names = str(told.value).split("known: ")[1].split(", ")
+    assert sorted(names) == sorted("-".join(filter(None, pair)) for pair in trainings.every())
+    assert {"prn-longer", "one-pass", "rotation-true", "twoview-both", "vrn-filled"} <= set(names)
+
+
+def test_a_training_stops_in_time_while_its_people_are_rendered(tmp_path, monkeypatch, capsys):
+    """By a clock that moves on by 45 seconds a shard; then another process is at it."""
+    now = [0.0]
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def task(made, profile, *, workers, say):
+        for shard in range(3):
+            now[0] += 45
+            say(f"train people: {shard + 1} of 3 shards")
+        pytest.fail("a training began after its time")
+
+    place = {"weights": tmp_path / "none", "cache": tmp_path / "cache"}
+    monkeypatch.setattr(trainings, "task", task)
+    monkeypatch.setattr(training, "obtain", partial(obtain, **place))
+    call = ["train", "prn-all-poses", "--profile", "smoke", "--device", "cpu", "--minutes", "1"]
+    assert cli.main(call) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "train people: 1 of 3 shards",
+        "train people: 2 of 3 shards",
+        "prn-all-poses-smoke: stopped in time while rendering; the same command goes on with what is there",
+    ]
+    made = recipes.recipe("prn", PROFILE, variant="all-poses")
+    with alone(made, tmp_path / "cache", wait=False):
+        assert cli.main(call) == 2
+    message = f"facet: prn-all-poses-smoke: process {os.getpid()} is at it\n"
+    assert capsys.readouterr() == ("", message)
 
 
 def test_the_device_does_not_decide_which_weights_fit():

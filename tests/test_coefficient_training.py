@@ -287,3 +287,4 @@ class _Named(nn.Module):
     def __init__(self, about):
         super().__init__()
         self.name, self.views, self.output = about.name, about.views, about.output
+        self.image_size = SIZE

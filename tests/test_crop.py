@@ -168,6 +168,17 @@ def test_modes_become_rgb(tmp_path):
     assert load_image(RGB) is not RGB
 
 
+def test_floats_span_what_their_highest_value_says():
+    """0…1 where none is above 1, else 0…255, else 0…65535; whole numbers of the mode "I" stay as they are."""
+    grey = RGB[..., 0]
+    for highest in (1, 255, 65535):
+        image = Image.fromarray((grey / 255 * highest).astype(np.float32))
+        assert image.mode == "F"
+        np.testing.assert_array_equal(load_image(image)[..., 0], grey)
+    dark = Image.fromarray(np.minimum(grey, 1).astype(np.int32))
+    assert load_image(dark).max() == 1
+
+
 def test_load_errors_name_the_file(tmp_path):
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
@@ -189,6 +200,10 @@ def test_load_errors_name_the_file(tmp_path):
             load_image(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="the path of the photograph is empty"):
+        load_image("")
+    with pytest.raises(ValueError, match=r"\. is a folder"):
+        load_image(".")
     with pytest.raises(ValueError, match="float32"):
         load_image(np.zeros((40, 40, 3), np.float32))
     with pytest.raises(ValueError, match="shape"):

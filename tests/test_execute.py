@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from facet import dependencies, files, jobs
-from facet.paths import ROOT
+from facet import cli, dependencies, execute, files, jobs
+from facet.paths import PROFILES, ROOT
 
 pytest.importorskip("papermill")
 
@@ -87,6 +87,27 @@ def test_find_by_number_and_name(notebooks):
         jobs.find("smoke", only="99")
     with pytest.raises(ValueError, match="no parameter colour"):
         _ = jobs.Job(notebooks / "10_prn.ipynb", "smoke", parameters={"colour": 1}).injected
+
+
+def test_bad_input_ends_with_2_and_a_failed_notebook_with_1(tmp_path, monkeypatch, capsys):
+    def fails(*_, **__):
+        raise execute.NotebookError("10_prn failed")
+
+    (tmp_path / "own.yaml").write_bytes((PROFILES / "smoke.yaml").read_bytes())
+    for command, bad in ((cli.main, "facet: "), (execute.main, "")):
+        for options, message in (
+            (["--profile", "smoke", "--only", "99"], "no notebook in "),
+            (["--profile", "huge"], "no profile 'huge'"),
+            (["--profile", str(tmp_path / "own.yaml")], f"{tmp_path / 'own.yaml'} is not in {PROFILES}: "),
+        ):
+            assert command(["report", *options]) == 2
+            printed = capsys.readouterr()
+            assert printed.err.startswith(bad + message)
+            assert printed.out == ""
+        with monkeypatch.context() as patch:
+            patch.setattr(execute, "report", fails)
+            assert command(["report", "--profile", str(PROFILES / "smoke.yaml")]) == 1
+        assert capsys.readouterr().err == "10_prn failed\n"
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Mesh files: what another program reads back, and which way is up, left and out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
@@ -90,12 +92,32 @@ def test_obj_names_its_files_and_leaves_nothing_else(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "my face (1).obj",
         "my_face_1_.mtl",
-        "my_face_1_.png",
+        "my_face_1__texture.png",
     ]
+    assert {p.name for p in export.files_of(path)} == {p.name for p in tmp_path.iterdir()}
     assert "mtllib my_face_1_.mtl" in path.read_text()
-    assert "map_Kd my_face_1_.png" in (tmp_path / "my_face_1_.mtl").read_text()
-    with Image.open(tmp_path / "my_face_1_.png") as picture:
+    assert "map_Kd my_face_1__texture.png" in (tmp_path / "my_face_1_.mtl").read_text()
+    with Image.open(tmp_path / "my_face_1__texture.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), _texture())
+
+
+def test_an_obj_leaves_the_photograph_of_its_name_alone(tmp_path):
+    (tmp_path / "me.png").write_bytes(b"my photograph")
+    _saved(tmp_path / "me.obj", uv=_sphere()[2], texture=_texture())
+    assert (tmp_path / "me.png").read_bytes() == b"my photograph"
+    assert export.files_of("me.GLB") == (Path("me.GLB"),)
+
+
+def test_targets_are_no_photographs_and_not_one_file(tmp_path):
+    photo, link = tmp_path / "me.png", tmp_path / "link.png"
+    photo.write_bytes(b"my photograph")
+    link.symlink_to(photo)
+    export.check_apart([tmp_path / "me.obj", tmp_path / "me_texture.png"], [photo, "gone.jpg"])
+    for target in (photo, link, tmp_path / "folder" / ".." / "me.png"):
+        with pytest.raises(ValueError, match=r"cannot write .*\.png: it is the photograph that is read"):
+            export.check_apart([target], [photo])
+    with pytest.raises(ValueError, match=r"cannot write two files to .*face\.png: give the mesh or the pict"):
+        export.check_apart([tmp_path / "face.png", tmp_path / "." / "face.png"], [])
 
 
 def test_bad_targets(tmp_path):

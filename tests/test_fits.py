@@ -60,7 +60,7 @@ def test_reconstruct_turns_the_head_that_coefficients_find(model, answer, monkey
             ("prn-wide", "prn"),
         )
     }
-    monkeypatch.setattr(pipeline, "_face_model", lambda device: model)
+    monkeypatch.setattr(pipeline, "face_model_of", lambda device: model)
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     monkeypatch.setattr(paths, "CACHE", tmp_path)
     monkeypatch.setattr(

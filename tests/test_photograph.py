@@ -8,7 +8,10 @@ from PIL import Image
 
 import facet
 from facet import cli
-from facet.reconstruction import photos
+from facet.crop import crop_image
+from facet.reconstruction import photos, pipeline
+from facet.reconstruction.crops import square
+from facet.reconstruction.detect import box_of
 from facet.rotation import photograph
 from facet.rotation.photograph import rotate
 
@@ -31,10 +34,6 @@ def test_a_view_from_where_the_photo_was_taken_is_the_photo(photo, face):
     view = rotate(photo, float(rotate(photo, face=face).photo_pose.yaw), level=False, face=face, size=128)
     seen = view.seen > 0.99
     assert 0.2 < seen.mean() < 0.7
-    from facet.crop import crop_image
-    from facet.reconstruction.crops import square
-    from facet.reconstruction.detect import box_of
-
     matrix = square(box_of(face.landmarks), 128)[None]
     crop = crop_image(photo, matrix, 128)[0].permute(1, 2, 0).numpy() * 255
     apart = np.abs(crop - view.image).max(axis=2)[seen]
@@ -78,6 +77,39 @@ def test_a_mirrored_photo_gives_a_mirrored_view(photo):
     assert one.photo_pose.yaw == pytest.approx(-other.photo_pose.yaw, abs=6)
 
 
+def test_beyond_the_photos_edge_nothing_is_seen_and_nothing_is_black(photo):
+    """A photo that ends at the forehead: above it the head and what is behind it are continued."""
+    part, box = np.ascontiguousarray(photo[90:400, 120:400]), (60.0, -2.5, 150.0, 87.0)
+    view = rotate(part, 0.0, size=128, box=box, **HOW)
+    above = view.head[:22] > 0.5
+    assert above.mean() > 0.5
+    assert view.seen[:22].max() == 0
+    assert view.seen[30].max() == 1
+    assert view.image[:22].max(axis=2)[above].min() > 70  # skin
+    assert view.image[:22].max(axis=2).min() > 40
+
+
+def test_the_share_of_a_crop_inside_of_the_photo():
+    """None for a crop that lies inside, whose views stay what they were; else by hand."""
+    inside = square(np.array([40.0, 40.0, 60.0, 60.0]), 32)
+    assert photograph._shown((100, 100, 3), inside, 32) is None
+    beyond = square(np.array([-10.0, 40.0, 10.0, 60.0]), 32)  # its middle is column 0
+    shown = photograph._shown((100, 100, 3), beyond, 32)
+    assert shown.shape == (1, 1, 32, 32)
+    assert (shown[..., :15] == 0).all()
+    np.testing.assert_allclose(shown[..., 16:], 1, atol=1e-6)
+
+
+def test_no_face_names_the_file(tmp_path):
+    Image.new("RGB", (200, 200), (90, 90, 90)).save(tmp_path / "wall.png")
+    with pytest.raises(facet.FaceNotFoundError, match=r"no face found in .*wall\.png"):
+        rotate(tmp_path / "wall.png", 30, **HOW)
+
+
+def test_the_face_model_is_shared_with_reconstruct():
+    assert photograph._completion("cpu").face is pipeline.face_model_of("cpu")
+
+
 def test_the_generator_paints_at_its_own_size(photo, face, monkeypatch):
     from facet.networks import build
 
@@ -93,8 +125,13 @@ def test_the_generator_paints_at_its_own_size(photo, face, monkeypatch):
     [
         ({"yaw": 91}, "a head can be turned to yaw -90 to 90 degrees, not to 91"),
         ({"yaw": float("nan")}, "not to nan"),
+        ({"yaw": "60"}, "not to '60'"),
         ({"to": -1}, "to must be an angle from 0 to 180"),
+        ({"to": "30"}, "to must be an angle from 0 to 180"),
         ({"size": 8}, "a view is 32 to 2048 pixels wide, not 8"),
+        ({"size": 0}, "a view is 32 to 2048 pixels wide, not 0"),
+        ({"size": 100.5}, "a view is 32 to 2048 pixels wide, not 100.5"),
+        ({"colour": 3}, "rotate knows no argument colour; those of reconstruct are box, correct, landmarks"),
     ],
 )
 def test_what_cannot_be_turned_is_refused(photo, face, given, message):
@@ -105,6 +142,8 @@ def test_what_cannot_be_turned_is_refused(photo, face, given, message):
 
 
 def test_a_face_has_to_be_of_this_photo_and_a_patch(photo, face):
+    with pytest.raises(ValueError, match="face is given, so nothing is reconstructed with box"):
+        rotate(photo, face=face, box=(180, 87, 270, 177))
     with pytest.raises(ValueError, match="the face is of another photo"):
         rotate(photo[:-1], face=face)
     solid = SimpleNamespace(vertices=np.zeros((10, 3)), system="vrn", image_size=photo.shape[:2])
@@ -123,12 +162,20 @@ def test_the_command_writes_a_row_of_views(photo, face, tmp_path, monkeypatch, c
     assert capsys.readouterr().out == f"me-turned.png: turned from yaw {yaw}° to -30°, 0°, 30°\n"
     for arguments, message in (
         (["--yaw", "100"], "not to 100"),
+        (["--by", "-30"], "--by must be 0 to 180 degrees, got -30"),
+        (["-o", "me.png"], "cannot write me.png: it is the photograph that is read"),
         (["-o", "me.jpg"], "cannot write me.jpg: the extension must be .png"),
         (["-o", "me.png/x.png"], "me.png is not a folder"),
     ):
         assert cli.main(["rotate", "me.png", *arguments]) == 2
         assert message in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["me-turned.png", "me.png"]
+    assert cli.main(["rotate", "--size", "64", "--yaw=-30,0", "me.png"]) == 0
+    assert capsys.readouterr().out == f"me-turned.png: turned from yaw {yaw}° to -30°, 0°\n"
+    with pytest.raises(SystemExit):
+        cli.main(["rotate", "--yaw", "-60", "-30", "me.png"])
+    told = capsys.readouterr().err
+    assert "'me.png' is no angle; a photograph comes first, as in `facet rotate photo.jpg --yaw -60" in told
     assert view.save(tmp_path / "view.png").is_file()
     with pytest.raises(ValueError, match="the extension must be"):
         view.save(tmp_path / "view.tif")

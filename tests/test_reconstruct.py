@@ -123,7 +123,7 @@ def _box(matrix):
 @pytest.fixture(autouse=True)
 def stand_in(request, monkeypatch):
     if "assets" not in request.keywords:
-        monkeypatch.setattr(pipeline, "_face_model", lambda device: _face())
+        monkeypatch.setattr(pipeline, "face_model_of", lambda device: _face())
 
 
 @pytest.mark.parametrize("pose", [(20, 5, -10), (0, 0, 0), (-90, 0, 0), (90, 10, 20), (40, -30, 45)])
@@ -345,6 +345,9 @@ def test_a_network_for_two_photos_wants_two():
         ({"box": (50, 50, 40, 90)}, "x0 < x1"),
         ({"box": (300, 50, 340, 90)}, "lies outside of the front image, which is 256 × 256"),
         ({"box": (1, 2, 3)}, "x0, y0, x1, y1"),
+        ({"box": "abc"}, r"the box of the front image must be \(x0, y0, x1, y1\) .*, got 'abc'"),
+        ({"box": [1, 2, [3], 4]}, r"the box of the front image must be .*, got \[1, 2, \[3\], 4\]"),
+        ({"landmarks": [[1, 2]] * 67 + [[3]]}, r"landmarks of the front image must be \(68, 2\) numbers"),
         ({"landmarks": np.zeros((5, 2))}, r"must be \(68, 2\), got \(5, 2\)"),
         (
             {"landmarks": np.full((68, 2), np.nan)},
@@ -356,6 +359,11 @@ def test_a_network_for_two_photos_wants_two():
             "landmarks and a box are given for the front",
         ),
         ({"model": "magic", "box": (50, 50, 90, 90)}, "unknown model 'magic'"),
+        ({"model": nn.Linear(3, 3)}, "a Linear is no network that reconstructs, it has no name, views"),
+        ({"refine": "a"}, "refine must be a whole number of steps, 0 or more, got 'a'"),
+        ({"refine": 2.5}, "refine must be a whole number of steps, 0 or more, got 2.5"),
+        ({"refine": -1}, "refine must be a whole number of steps, 0 or more, got -1"),
+        ({"refine": 3}, "refine is for networks of coefficients; prn has nothing to refine"),
         ({"device": "abacus", "box": (50, 50, 90, 90)}, "device 'abacus' cannot be used on this machine"),
     ],
 )
@@ -421,6 +429,31 @@ def test_auto_takes_a_network_of_maps_where_a_map_is_asked_for(monkeypatch, opti
         facet.reconstruct(_photo(), box=_box(_pose()), device="cpu", **options)
     with pytest.raises(FileNotFoundError, match=r"^twoview$"):
         facet.reconstruct(_photo(), _photo(), box=[_box(_pose())] * 2, device="cpu", **options)
+
+
+@pytest.mark.parametrize("options", [{"correct": True}, {"prior": False}, {"prior": True}])
+def test_a_note_says_that_a_map_that_is_asked_for_changes_the_network(monkeypatch, options):
+    matrix = _pose()
+    monkeypatch.setattr(weights, "load", lambda name, device: Oracle(matrix))
+    monkeypatch.setattr(landmarks, "load_network", lambda device: None)
+    how = {"landmarks": _true(matrix)[_face().landmarks][:, :2], "device": "cpu"}
+    note = "coefficients-wide was not taken: correct and prior are for position maps, and it gives none"
+    monkeypatch.setattr(weights, "first_of", lambda *systems: systems[0])
+    assert note in facet.reconstruct(_photo(), **how, **options).notes
+    assert note not in facet.reconstruct(_photo(), model="prn", **how, **options).notes  # asked for by name
+    monkeypatch.setattr(weights, "first_of", lambda *systems: systems[-1])  # no weights of coefficients
+    assert note not in facet.reconstruct(_photo(), **how, **options).notes
+
+
+def test_a_reconstruction_knows_whose_weights_answered(tmp_path):
+    path, how = tmp_path / "mine.safetensors", {"box": _box(_pose()), "device": "cpu"}
+    about = {"system": "prn", "image_size": 32, "width": 0.05}
+    for variant, label in (("wide-first", "prn wide-first"), ("", "prn")):
+        network = build("prn", image_size=32, width=0.05, seed=len(variant))
+        save_weights(network, path, {"configuration": about, "variant": variant})
+        face = facet.reconstruct(_photo(), model=str(path), **how)
+        assert (face.system, face.variant, face.label) == ("prn", variant, label)
+    assert facet.reconstruct(_photo(), model=Oracle(_pose()), **how).label == "prn"
 
 
 def test_weights_of_another_face_model_are_refused(tmp_path):

@@ -70,6 +70,78 @@ def test_profiles_grow_and_name_their_faults(tmp_path):
         profiles.load(path)
 
 
+BAD = {
+    "learning_rate: 1e-3": "learning_rate must be a number above 0, got '1e-3', .* write 1.0e-3$",
+    "learning_rate: 1E3": "write 1.0e\\+3$",
+    "learning_rate: -1.0": "learning_rate must be a number above 0, got -1.0$",
+    "width: .nan": "width must be a number above 0, got nan",
+    "width: yes": "width must be a number above 0, got True",
+    "batch: 0": "batch must be a whole number, 1 or more, got 0",
+    "batch: abc": "batch must be a whole number, 1 or more, got 'abc'$",
+    "batch: 2.5": "batch must be a whole number, 1 or more, got 2.5$",
+    'samples: "80"': "samples must be a whole number, 1 or more, got '80', .*: write 80$",
+    'image_size: "64"': "image_size must be a whole number, .*: write 64$",
+    "threads:": "threads must be a whole number, 1 or more, got None",
+    "halve_every: -5": "halve_every must be a whole number, 0 or more, got -5",
+    "seed: x": "seed must be a whole number, 0 or more, got 'x'$",
+    "people: 5": r"people wants \{train: …, val: …, test: …\}, got 5",
+    "people: {train: 0, val: 8, test: 8}": "people.train must be a whole number, 1 or more, got 0",
+    "people: {train: 24, val: 8}": "people wants",
+    "volume: 5": r"volume wants three numbers \[height, width, depth\], got 5",
+    "volume: [32, 32, a]": "each side of volume must be a whole number, 1 or more, got 'a'$",
+    "rendered: sometimes": "rendered is cached or streamed, not 'sometimes'",
+    "name: 7": "name must be a text, got 7",
+    "name: smoke": "name is 'smoke', but must be that of the file: own",
+}
+
+
+def own_profile(folder, line=""):
+    """A profile of one's own with a line of `smoke` changed."""
+    text = (PROFILES / "smoke.yaml").read_text().replace("name: smoke", "name: own")
+    lines = [line if line and old.startswith(line.split(":")[0] + ":") else old for old in text.splitlines()]
+    path = folder / "own.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_a_bad_value_of_a_profile_is_named_with_its_file(line, tmp_path):
+    with pytest.raises(ValueError, match=BAD[line]) as told:
+        profiles.load(own_profile(tmp_path, line))
+    assert str(told.value).startswith(f"{tmp_path / 'own.yaml'}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "own.yaml is no profile: it must hold lines"),
+        (b"- 1\n", "own.yaml is no profile"),
+        (b"name: [own\n", "own.yaml is no YAML: while parsing"),
+        (b"name: \xff\n", "own.yaml is no YAML"),
+    ],
+)
+def test_what_is_no_profile_is_named(content, message, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        profiles.load(path)
+
+
+def test_a_profile_of_one_s_own_is_read_and_a_broken_one_hides_no_other(tmp_path, monkeypatch):
+    own = profiles.load(own_profile(tmp_path, "learning_rate: 1.0e-3"))
+    assert own == profiles.load("smoke").with_(name="own")
+    own_profile(tmp_path, "halve_every: 0")
+    (tmp_path / "broken.yaml").write_text("name: [")
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    assert profiles.names() == ["own", "broken"]
+    assert profiles.load("own").halve_every == 0
+    (tmp_path / "own.yaml").write_text((tmp_path / "own.yaml").read_text() + "options:\n")
+    assert profiles.load("own").options == {}
+    (tmp_path / "own.yaml").write_text((tmp_path / "own.yaml").read_text() + "options: 5\n")
+    with pytest.raises(ValueError, match=r"own\.yaml: options must be lines `name: value`, got 5"):
+        profiles.load("own")
+
+
 def test_environment_overrides_a_literal(home, monkeypatch):
     assert report.start(NOTEBOOK, profile="smoke").profile.name == "smoke"
     monkeypatch.setenv("FACET_PROFILE", "smoke")
@@ -215,6 +287,13 @@ def test_import_is_light():
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_module_of_the_package_is_there():
+    import facet
+
+    for name in facet._MODULES:
+        assert getattr(facet, name).__name__ == f"facet.{name}"
 
 
 def test_json_keeps_lists_of_plain_values_on_one_line(tmp_path):

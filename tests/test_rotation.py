@@ -154,6 +154,8 @@ def test_angles_that_cannot_be_are_refused():
     pose = torch.zeros(1, 3)
     with pytest.raises(ValueError, match=r'from 0 to 180 degrees or "side", got \'left\''):
         second_pose(pose, to="left")
+    with pytest.raises(ValueError, match='to must be an angle from 0 to 180 degrees or "side", got None'):
+        second_pose(pose, to=None)
     with pytest.raises(ValueError, match="-90 to 90 degrees, not to 120"):
         given_pose(pose, 120.0)
     assert given_pose(torch.tensor([[1.0, 2.0, 3.0]]), -90.0, level=False).tolist() == [[-90.0, 2.0, 3.0]]
@@ -340,6 +342,36 @@ def test_the_background_is_the_photos_own():
     assert behind[:, 0].sub(0.6).abs().max() < 1e-4  # nothing of the head is left
     assert behind[0, 2].abs().max() < 1e-4
     assert torch.equal(behind[..., :10], photos[..., :10])
+
+
+def test_beyond_the_photos_edge_there_is_no_background():
+    photos, shown = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, SIZE, SIZE)
+    photos[..., :40, :], shown[..., :40, :] = 0.6, 1.0
+    outline = torch.zeros(1, 1, SIZE, SIZE)
+    outline[..., 20:, 24:40] = 1
+    behind = background(photos, outline, SIZE, shown=shown)
+    assert behind.sub(0.6).abs().max() < 1e-4
+    assert background(photos, outline, SIZE)[..., 40:, :16].max() == 0  # untold: the photo's black
+    whole = background(photos, outline, SIZE, shown=torch.ones_like(shown))
+    assert torch.equal(whole, background(photos, outline, SIZE))
+
+
+def test_a_head_beyond_the_photos_edge_is_not_seen_there(completion, scene):
+    """From where the photo was taken: what lies below its edge is filled, and seen is what lies above."""
+    faces, heads, picture = scene
+    rotator = Rotator(Painted(faces), completion, crop=False)
+    shown = torch.ones(2, 1, SIZE, SIZE)
+    shown[..., 36:, :] = 0
+    photos = picture(heads) * shown
+    found = rotator.heads(photos)
+    about = photos, found, found.pose()
+    view, blind = rotator.view(*about, shown=shown), rotator.view(*about)
+    assert view.render.seen[..., 38:, :].max() == 0
+    assert blind.render.seen[..., 38:, :].max() > 0.9
+    assert torch.equal(view.render.seen[..., 2:32, :], blind.render.seen[..., 2:32, :])
+    chin = (view.render.head[..., 40:50, :] > 0).expand(-1, 3, -1, -1)
+    assert blind.image[..., 40:50, :][chin].mean() < 0.02
+    assert view.image[..., 40:50, :][chin].mean() > 0.2
 
 
 def test_there_and_back_shows_no_more_than_both_views_do(completion, scene, generator):

@@ -74,6 +74,20 @@ def test_shards_of_another_training_are_refused_and_harm_nothing(tmp_path):
     assert checkpoint.read_bytes() == before
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_rendered(tmp_path):
+    def no_task():
+        pytest.fail("people were rendered for a slice that has no place")
+
+    (tmp_path / "file").touch()
+    folders = {"weights": tmp_path / "released", "cache": tmp_path / "cache", "progress": "none"}
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(NotADirectoryError, match=f"cannot write to {out}: .*file is not a folder"):
+            train_slice(_recipe(), no_task, out=out, **folders)
+    with pytest.raises(PermissionError, match="cannot write to /proc/nowhere"):
+        train_slice(_recipe(), no_task, out="/proc/nowhere", **folders)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_slices_that_train_anew_go_on_too(tmp_path):
     out = tmp_path / "out"
     _slice(tmp_path / "a", out, minutes=1e-9)

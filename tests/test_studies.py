@@ -17,6 +17,7 @@ import torch
 from study_run import NAMES, STEPS, steps, toy
 
 from facet.files import write_json
+from facet.locks import claimed, holder
 from facet.studies import (
     Cell,
     OutOfTime,
@@ -28,7 +29,6 @@ from facet.studies import (
     summary,
     table,
 )
-from facet.studies.locks import claimed, holder
 from facet.studies.tables import grid
 
 NOTHING = -1.0  # in the place of no number, which equals nothing
@@ -87,6 +87,8 @@ def test_only_one_cell(where):
     assert [state(study, cell, **where) for cell in study.cells] == ["waiting", "finished", "waiting"]
     with pytest.raises(ValueError, match="the study toy has no cell 'four'; there are one, two, three"):
         run(study, only="four", **where)
+    with pytest.raises(ValueError, match="toy: no cell that is asked for has seed 77; their seeds: 0"):
+        run(study, seed=77, **where)
 
 
 def test_a_killed_queue_goes_on_where_it_was(where, tmp_path):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import training_run
 from safetensors import safe_open
 from torch import nn
 
-from facet import files
+from facet import deadline, files
 from facet.networks import build, from_pixels
 from facet.training import (
     History,
@@ -29,17 +30,17 @@ from facet.training import (
     fit,
     import_shards,
     load_weights,
-    mean_loss,
     obtain,
     provenance,
     read_metadata,
     save_weights,
+    train_slice,
     weighted_error,
     weights_state,
 )
 from facet.training.checkpoint import read_checkpoint, write_checkpoint
 from facet.training.engine import prepare_step
-from facet.training.obtain import fitting
+from facet.training.obtain import alone, fitting, obtain_alone, training_folder
 from facet.training.prefetch import Prefetch
 from facet.training.starts import trained_network
 from facet.training.weights import LARGE, compact_weights
@@ -345,7 +346,7 @@ def test_weights_round_trip_in_half_precision_with_exact_statistics(tmp_path):
         network, path, provenance(device="cpu", system="prn", configuration=config, note="procedural skin")
     )
     other = build("prn", image_size=32, width=0.1, seed=4)
-    metadata = load_weights(other, path, config={"image_size": 32, "width": 0.1})
+    metadata = load_weights(other, path)
     assert metadata["note"] == "procedural skin"
     assert metadata["torch"] == torch.__version__
     assert {"commit", "date", "device", "system", "configuration_hash"} <= metadata.keys()
@@ -394,9 +395,7 @@ def test_weights_errors_name_the_file_and_the_fix(tmp_path):
     path = tmp_path / "prn.safetensors"
     with pytest.raises(FileNotFoundError, match=r"no weights at .*prn.safetensors"):
         load_weights(network, path)
-    save_weights(network, path, {"configuration": {"width": 0.1, "steps": 5}})
-    with pytest.raises(ValueError, match=r"prn.safetensors was trained with another steps: train anew"):
-        load_weights(network, path, config={"width": 0.1, "steps": 6})
+    save_weights(network, path, {})
     with pytest.raises(ValueError, match=r"prn.safetensors does not fit this network"):
         load_weights(build("prn", image_size=32, width=0.2), path)
     whole = path.read_bytes()
@@ -533,7 +532,7 @@ def test_obtain_trains_once_then_loads(tmp_path):
         obtain(recipe(), no_task, train="never", **folders)
     first, history = obtain(recipe(), task, **folders)
     assert history.finished
-    assert not list((tmp_path / "cache" / "training").iterdir())
+    assert [p.suffix for p in (tmp_path / "cache" / "training").iterdir()] == [".lock"]
     second, again = obtain(recipe(), no_task, train="never", **folders)
     assert again.rows == history.rows
     assert not second.training
@@ -572,10 +571,68 @@ def test_obtain_goes_on_where_the_time_ended(tmp_path):
     assert history.finished
 
 
-def test_mean_loss_weighs_batches_by_size():
-    network = build("prn", image_size=32, width=0.05).eval()
-    images, target = training_run.batches(1)
-    loss = PositionLoss(torch.ones(SIZE, SIZE))
-    whole = mean_loss(network, [(images, target)], loss)
-    parts = mean_loss(network, [(images[:3], target[:3]), (images[3:], target[3:])], loss)
-    assert parts == pytest.approx(whole, rel=1e-5)
+def test_one_process_at_a_time_is_at_a_training(tmp_path):
+    """The other does not touch what the first one is writing; when it has ended its leftovers go."""
+    folders = {"weights": tmp_path / "released", "cache": tmp_path / "cache", "progress": "none"}
+    folder = training_folder(recipe(), tmp_path / "cache")
+    obtain(recipe(), task, minutes=1e-9, **folders)
+    writing = folder / ".checkpoint.1-abcdef01.pt"
+    writing.touch()
+    with alone(recipe(), tmp_path / "cache", wait=False):
+        with pytest.raises(BlockingIOError, match=f"^prn-tiny: process {os.getpid()} is at it$"):
+            obtain(recipe(), no_task, wait=False, **folders)
+        with pytest.raises(BlockingIOError, match=r"is at it$"):
+            train_slice(recipe(), no_task, out=tmp_path / "out", **folders)
+        other = recipe(data={"people": "greys"})
+        assert obtain(other, task, wait=False, **folders)[1].finished
+        assert writing.is_file()
+    assert obtain(recipe(), task, wait=False, **folders)[1].finished
+    assert not folder.exists()
+    with alone(recipe(), tmp_path / "cache", wait=False):  # who takes weights that are there needs no lock
+        obtain(recipe(), no_task, wait=False, **folders)
+
+
+def test_who_waits_takes_what_the_other_has_made(tmp_path, capsys):
+    folders = {"weights": tmp_path / "released", "cache": tmp_path / "cache"}
+    found = []
+
+    def second():
+        found.append(obtain(recipe(), no_task, progress="lines", **folders))
+
+    thread = threading.Thread(target=second)
+    with alone(recipe(), tmp_path / "cache", wait=False):
+        thread.start()
+        while "waits" not in capsys.readouterr().out:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        how = {"train": "auto", "minutes": None, "progress": "none"}
+        _, history = obtain_alone(recipe(), task, **how, **folders)
+    thread.join(timeout=60)
+    assert found[0][1].rows == history.rows
+
+
+def test_rendering_counts_as_time(tmp_path, monkeypatch):
+    """Of two minutes a task takes one and a half; a third shard is not begun after the second."""
+    now, given = [0.0], []
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def fit(*_, minutes, **__):
+        given.append(minutes)
+        return History([])
+
+    def rendered(say, shards):
+        for shard in range(shards):
+            now[0] += 45
+            say(f"{shard + 1} of {shards} shards")
+        return replace(task(), fit=fit)
+
+    folders = {"weights": tmp_path / "released", "cache": tmp_path / "cache", "progress": "none"}
+    told = []
+    say = deadline.Deadline.after(2).between(told.append)
+    obtain(recipe(), lambda: rendered(say, 2), minutes=2, **folders)
+    assert given == [0.5]
+    with pytest.raises(deadline.OutOfTime):
+        obtain(recipe(), lambda: rendered(say, 2), minutes=2, **folders)
+    assert told == ["1 of 2 shards", "2 of 2 shards", "1 of 2 shards"]
+    obtain(recipe(), lambda: rendered(deadline.Deadline.after(None).between(told.append), 9), **folders)
+    assert given == [0.5, None]

@@ -26,7 +26,6 @@ _MODULES = (
     "images",
     "networks",
     "paths",
-    "photos",
     "profiles",
     "reconstruction",
     "rendering",

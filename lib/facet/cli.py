@@ -10,9 +10,11 @@ import sys
 import warnings
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 
 from facet import cli_photos
 
+COLUMNS = 110  # of a terminal, that the table of systems fits
 # What bad input, a missing file or package, or a full disk raises; anything else is a fault of ours.
 _EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
 
@@ -25,7 +27,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 2 after bad input, 130 when interrupted, 141 when nobody reads."""
+    """Run a command and return the exit status.
+
+    0; 1 when a notebook of a report failed; 2 after bad input; 130 when interrupted; 141 when nobody reads.
+    """
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -44,6 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    return int(text)
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
@@ -58,7 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_study(commands)
     _add_report(commands)
-    systems = commands.add_parser("systems", help="list the networks: parameters, MACs, weights at hand")
+    systems = commands.add_parser(
+        "systems",
+        help="list the networks: parameters, MACs, models at hand",
+        description="Models at hand are what `facet reconstruct --model` takes. Of those with a profile in "
+        "brackets FACET_PROFILE has to name it.",
+    )
     systems.set_defaults(run=_systems)
     _add_data(commands)
     return parser
@@ -66,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_train(commands) -> None:
     parser = commands.add_parser("train", help="train a system, or go on where its training stopped")
-    parser.add_argument("system", help="see `facet systems`")
+    parser.add_argument("system", help="see `facet systems`; its variant may stand behind it: prn-all-poses")
     parser.add_argument("--variant", default="", help="of the system's training, such as all-poses")
     parser.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
     parser.add_argument("--seed", type=int, help="(default: the profile's)")
@@ -81,43 +98,51 @@ def _add_train(commands) -> None:
         "--album", metavar="FILE", help="of photographs, for the variant photos of coefficients"
     )
     parser.add_argument("--again", action="store_true", help="train even where weights are at hand")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render people (default 2)")
+    parser.add_argument(
+        "--workers", type=_positive, default=2, help="processes that render people (default 2)"
+    )
     parser.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> None:
     _check_minutes(options)
-    if options.album and (options.system, options.variant) != ("coefficients", "photos"):
-        raise ValueError("--album is for `facet train coefficients --variant photos`: leave it out")
     from facet import profiles, trainings
+    from facet.deadline import Deadline, OutOfTime
     from facet.training import obtain, train_slice
 
+    system, variant = trainings.named(options.system, options.variant)
+    if options.album and (system, variant) != ("coefficients", "photos"):
+        raise ValueError("--album is for `facet train coefficients --variant photos`: leave it out")
     _check_device(options)
     profile = profiles.load(options.profile)
     if options.album:
         profile = profile.with_(options={"album": options.album})
-    about = {"variant": options.variant, "seed": options.seed, "device": options.device}
-    made = trainings.recipe(options.system, profile, **about)
+    about = {"variant": variant, "seed": options.seed, "device": options.device}
+    made = trainings.recipe(system, profile, **about)
+    say = Deadline.after(options.minutes).between(partial(print, flush=True))
 
     def task():
-        say = partial(print, flush=True)
         return trainings.task(made, profile, workers=options.workers, say=say)
 
     how = {"train": "always" if options.again else "auto", "minutes": options.minutes}
-    if options.out:
-        _, history = train_slice(made, task, out=options.out, **how)
-    else:
-        _, history = obtain(made, task, **how)
-    last, best = history.rows[-1] if history.rows else None, history.best
-    state = "finished" if history.finished else "stopped in time; the same command goes on"
-    if last is None:
-        print(f"{made.name}: {state}, before the first validation")
+    try:
+        if options.out:
+            _, history = train_slice(made, task, out=options.out, **how)
+        else:
+            _, history = obtain(made, task, wait=False, **how)
+    except OutOfTime:
+        print(f"{made.name}: stopped in time while rendering; the same command goes on with what is there")
         return
-    budget = made.settings.steps * made.settings.batch
-    print(
-        f"{made.name}: {state}; {last['samples']:,} of {budget:,} samples, "
-        f"best validation loss {best['val_loss']:.5g}"
-    )
+    print(f"{made.name}: {_reached(history, made.settings)}")
+
+
+def _reached(history, settings) -> str:
+    """How far a training is."""
+    state = "finished" if history.finished else "stopped in time; the same command goes on"
+    if not history.rows:
+        return f"{state}, before the first validation"
+    samples, budget = history.rows[-1]["samples"], settings.steps * settings.batch
+    return f"{state}; {samples:,} of {budget:,} samples, best validation loss {history.best['val_loss']:.5g}"
 
 
 def _add_study(commands) -> None:
@@ -127,7 +152,9 @@ def _add_study(commands) -> None:
     parser.add_argument("--seed", type=int, help="only the trainings of one seed")
     parser.add_argument("--minutes", type=float, help="stop after about so long; the next call goes on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render people (default 2)")
+    parser.add_argument(
+        "--workers", type=_positive, default=2, help="processes that render people (default 2)"
+    )
     parser.set_defaults(run=_study)
 
 
@@ -147,7 +174,7 @@ def _study(options: argparse.Namespace) -> None:
 
 
 def _check_minutes(options: argparse.Namespace) -> None:
-    if options.minutes is not None and options.minutes <= 0:
+    if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be positive, got {options.minutes:g}")
 
 
@@ -168,8 +195,12 @@ def _add_report(commands) -> None:
 def _report(options: argparse.Namespace) -> int:
     from facet import execute, profiles
 
-    profile = profiles.load(options.profile).name
-    return execute.main(["report", "--profile", profile, "--only", options.only])
+    try:
+        print(execute.report(profiles.shared(options.profile), options.only))
+    except execute.NotebookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _systems(options: argparse.Namespace) -> None:
@@ -178,19 +209,26 @@ def _systems(options: argparse.Namespace) -> None:
 
     columns = ("system", "title", "views", "parameters", "with_statistics", "macs")
     rows = networks.systems_table()
-    table = [["system", "network", "photos", "parameters", "with statistics", "MACs", "weights"]]
-    table += [[*(_cell(row[name]) for name in columns), _weights_at_hand(row["system"])] for row in rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    table = [["system", "network", "photos", "parameters", "with statistics", "MACs", "models at hand"]]
+    table += [[*(_cell(row[name]) for name in columns), _models_at_hand(row["system"])] for row in rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    margin = sum(widths) + 2 * len(widths)
+    for *cells, models in table:
+        before = "".join(cell.ljust(width + 2) for cell, width in zip(cells, widths, strict=True))
+        lines = wrap(models, COLUMNS - margin, break_on_hyphens=False, break_long_words=False)
+        print(before + f"\n{' ' * margin}".join(lines))
 
 
-def _weights_at_hand(system: str) -> str:
-    from facet import profiles
+def _models_at_hand(system: str) -> str:
+    """What `--model` takes of a system; in brackets the profile, where FACET_PROFILE has to name it."""
     from facet.reconstruction import weights
 
-    found = [name for name in profiles.names() if weights.of_profile(system, name)]
-    return ", ".join(found) or "none"
+    models, usual, found = weights.models()[system], weights.preferred_profiles(), []
+    for name in models or [system]:
+        profiles = weights.profiles_of(name)
+        if profiles:
+            found.append(name if profiles[0] in usual else f"{name} ({', '.join(profiles)})")
+    return (", ".join(found) or "none") + ("" if models else "; gives no face")
 
 
 def _cell(value) -> str:
@@ -224,7 +262,7 @@ def _add_data(commands) -> None:
     album.add_argument("source", help="a folder of photographs, or lfw (fetched by scikit-learn)")
     album.add_argument("-o", "--output", required=True, metavar="FILE", help=".npz")
     album.add_argument("--profile", help="smoke, small or full (default: $FACET_PROFILE, else small)")
-    album.add_argument("--count", type=int, help="at most so many photographs")
+    album.add_argument("--count", type=_positive, help="at most so many photographs")
     album.set_defaults(run=_data_album)
     photos = parts.add_parser("photos", help="list the photographs that installed packages ship")
     photos.set_defaults(run=_data_photos)
@@ -266,8 +304,9 @@ def _data_weights(options: argparse.Namespace) -> None:
     asked = [*known] if options.release == [] else options.release or []
     if unknown := sorted(set(asked) - set(known)):
         raise ValueError(f"unknown system {', '.join(unknown)}: `facet data weights` lists them")
-    for name, (system, variant) in known.items():
-        made = trainings.recipe(system, profile, variant=variant)
+    described = {name: trainings.recipe(pair[0], profile, variant=pair[1]) for name, pair in known.items()}
+    _check_release(options.release or [], described)
+    for name, made in described.items():
         found = weights_state(made)
         if name in asked and found.state == "trained":
             for path in release(made):
@@ -276,15 +315,29 @@ def _data_weights(options: argparse.Namespace) -> None:
         line = f"{found.name}: {found.state}"
         if found.path:
             about = found.metadata
+            system, variant = known[name]
             before = recipes.samples_before(system, profile, variant=variant, find=trainings.recipe)
             line += f"; {before + about['samples']:,} samples, validation loss {about['val_loss']:.5g}"
         print(line)
 
 
+def _check_release(names: list[str], described: dict) -> None:
+    """Before anything is released: each that is named has finished."""
+    from facet.training import weights_state
+
+    for name in names:
+        found = weights_state(described[name])
+        if found.state not in ("trained", "released"):
+            reason = "outdated" if found.path else "not on this machine"
+            raise ValueError(f"weights of {found.name} are {reason}: `facet train {name}` makes them")
+
+
 def _data_album(options: argparse.Namespace) -> None:
     from facet import face_model, profiles
     from facet.reconstruction import albums
+    from facet.reconstruction.export import check_target
 
+    check_target(options.output, (".npz",))
     about = {"image_size": profiles.load(options.profile).image_size, "count": options.count}
     faces, left_out = albums.make(options.source, options.output, face_model.load(), say=print, **about)
     reasons = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())

@@ -1,7 +1,20 @@
 """The commands that take photographs: `facet reconstruct` and `facet rotate`."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+# How the library's messages call what the command line calls otherwise.
+OPTIONS = {
+    "give box=(x0, y0, x1, y1)": "give --box X0 Y0 X1 Y1",
+    "give its landmarks or a box": "give --landmarks or --box",
+    "give landmarks or a box": "give --landmarks or --box",
+    "refine is for": "--refine is for",
+    "refine must be": "--refine must be",
+    "correct and prior are for": "--correct and --no-prior are for",
+    "leave size out": "leave --size out",
+}
 
 
 def add_reconstruct(commands) -> None:
@@ -24,58 +37,71 @@ def add_reconstruct(commands) -> None:
         help="68 lines `x y` in pixels, instead of a box; `network`: by the landmark network",
     )
     parser.add_argument(
-        "--correct", action="store_true", help="turn the face upright first: tilted or upside-down photos"
+        "--correct",
+        action="store_true",
+        help="turn the face upright first: tilted or upside-down photos (without --model, a network of "
+        "position maps then answers instead of the usual one)",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     parser.add_argument(
         "--refine",
         type=int,
         metavar="STEPS",
-        help="fit the photo itself, with --model coefficients (default 0; without --model 40)",
+        help="fit the photo itself, with any network of coefficients (default 0; without --model 40)",
     )
     parser.add_argument(
         "--no-prior",
         dest="prior",
         action="store_false",
         default=None,
-        help="keep the network's own position map instead of the most probable face behind it",
+        help="keep the network's own position map instead of the most probable face behind it (without "
+        "--model, a network of position maps then answers instead of the usual one)",
     )
     parser.add_argument("--picture", metavar="PNG", help="also draw the mesh from three sides into this file")
     parser.set_defaults(run=_reconstruct)
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    from facet.reconstruction.export import check_target
-
-    output = check_target(options.output or Path(options.front).with_suffix(".glb").name)
-    if options.picture and Path(options.picture).suffix.lower() != ".png":
-        raise ValueError(f"cannot write {options.picture}: the picture must end in .png")
+    output, picture = _targets(options)
     landmarks = _read_landmarks(options.landmarks) if options.landmarks else None
     from facet import reconstruct
 
-    face = reconstruct(
-        options.front,
-        options.side,
-        model=options.model,
-        landmarks=landmarks,
-        box=options.box,
-        correct=options.correct,
-        device=options.device,
-        refine=options.refine,
-        prior=options.prior,
-    )
+    with _in_options():
+        face = reconstruct(
+            options.front,
+            options.side,
+            model=options.model,
+            landmarks=landmarks,
+            box=options.box,
+            correct=options.correct,
+            device=options.device,
+            refine=options.refine,
+            prior=options.prior,
+        )
     face.save(output)
-    if options.picture:
+    if picture:
         from facet.files import write_beside
         from facet.viewers import still_of
 
-        with write_beside(options.picture) as temporary:
+        with write_beside(picture) as temporary:
             still_of(face).save(temporary)
-    for note in face.notes:
-        print(f"note: {note}")
-    print(f"{output}: {len(face.vertices):,} vertices by {face.system}")
+    _print_notes(face)
+    print(f"{output}: {len(face.vertices):,} vertices by {face.label}")
     if face.pose:
-        print("pose: yaw {:.0f}°, pitch {:.0f}°, roll {:.0f}°".format(*face.pose))
+        print("pose: yaw {}°, pitch {}°, roll {}°".format(*map(round, face.pose)))
+
+
+def _targets(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The mesh and the picture that are asked for, all that is written with them checked beforehand."""
+    from facet.reconstruction.export import PICTURES, check_apart, check_target, files_of
+
+    name = f"{Path(options.front).stem or 'face'}.glb"
+    output = check_target(name if options.output is None else options.output)
+    files = [check_target(file, (file.suffix.lower(),)) for file in files_of(output)]
+    picture = None if options.picture is None else check_target(options.picture, PICTURES)
+    photos = [photo for photo in (options.front, options.side) if photo]
+    check_apart([*files, *filter(None, [picture])], photos)
+    return output, picture
 
 
 def add_rotate(commands) -> None:
@@ -86,10 +112,11 @@ def add_rotate(commands) -> None:
     parser.add_argument(
         "--yaw",
         nargs="+",
-        type=float,
+        type=_angles,
         metavar="DEGREES",
-        help="-90 to 90, the nose to the picture's right above 0; several stand side by side "
-        "(default: a front photo is turned to its side, any other to the front)",
+        help="-90 to 90, the nose to the picture's right above 0; several stand side by side, after the "
+        "photograph or as --yaw=-60,-30,0 (default: a front photo is turned to its side, any other to the "
+        "front)",
     )
     parser.add_argument(
         "--by", type=float, default=30.0, metavar="DEGREES", help="without --yaw (default 30)"
@@ -103,10 +130,14 @@ def add_rotate(commands) -> None:
 
 
 def _rotate(options: argparse.Namespace) -> None:
-    from facet.reconstruction.export import PICTURES, check_target
+    from facet.reconstruction.export import PICTURES, check_apart, check_target
 
     name = f"{Path(options.photo).stem}-turned.png"
-    output = check_target(options.output or name, PICTURES)
+    output = check_target(name if options.output is None else options.output, PICTURES)
+    check_apart([output], filter(None, [options.photo]))
+    if not 0 <= options.by <= 180:
+        raise ValueError(f"--by must be 0 to 180 degrees, got {options.by:g}")
+    yaws = [yaw for some in options.yaw or () for yaw in some]
     import numpy as np
     from PIL import Image
 
@@ -114,20 +145,51 @@ def _rotate(options: argparse.Namespace) -> None:
     from facet.files import write_beside
     from facet.rotation.turn import check_yaw
 
-    for yaw in options.yaw or ():
+    for yaw in yaws:
         check_yaw(yaw)
     about = {"to": options.by, "level": not options.keep_tilt, "size": options.size}
     about |= {"repair": options.repair, "device": options.device}
     views = []
-    for yaw in options.yaw or (None,):
+    for yaw in yaws or (None,):
         known = {"face": views[0].face} if views else {"box": options.box}
-        views.append(rotate(options.photo, yaw, **about, **known))
+        with _in_options():
+            views.append(rotate(options.photo, yaw, **about, **known))
     with write_beside(output) as temporary:
         Image.fromarray(np.concatenate([view.image for view in views], axis=1)).save(temporary)
-    for note in views[0].face.notes:
-        print(f"note: {note}")
+    _print_notes(views[0].face)
     angles = ", ".join(f"{round(view.pose.yaw)}°" for view in views)
     print(f"{output}: turned from yaw {round(views[0].photo_pose.yaw)}° to {angles}")
+
+
+def _angles(text: str) -> list[float]:
+    """Degrees, one or several with commas between them."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no angle; a photograph comes first, as in `facet rotate photo.jpg --yaw -60 -30`"
+        ) from None
+
+
+@contextmanager
+def _in_options() -> Iterator[None]:
+    """What the library says is wrong in the block is said in the options of the command line."""
+    try:
+        yield
+    except ValueError as error:
+        error.args = (_optioned(str(error)),)
+        raise
+
+
+def _optioned(text: str) -> str:
+    for argument, option in OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
+
+
+def _print_notes(face) -> None:
+    for note in face.notes:
+        print(f"note: {_optioned(note)}")
 
 
 def _read_landmarks(path: str):

@@ -276,9 +276,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when everything ran, 1 when a notebook failed."""
+    """The command line; 0 when everything ran, 1 when a notebook failed, 2 after bad input."""
     options, rest = _parser().parse_known_args(arguments)
     try:
+        options.profile = profiles.shared(options.profile)
         if options.command == "report":
             seeds = [int(s) for s in options.seeds.replace(",", " ").split()]
             print(report(options.profile, options.only, seeds=seeds, cores=options.cores, options=rest))
@@ -298,7 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
             _run_one(options)
     except (NotebookError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr, flush=True)
-        return 1
+        return 1 if isinstance(error, NotebookError) else 2
     return 0
 
 

@@ -5,12 +5,32 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PLAIN_LIST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")  # of values that are no lists or objects
+
+
+def check_folder(path: str | os.PathLike) -> Path:
+    """A folder that files are to be written to, made when they are; checked before any work is done.
+
+    Raises:
+        OSError: it, or what stands in its place, cannot be written to.
+    """
+    path = there = Path(path)
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(f"cannot write to {path}: {there} is not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise PermissionError(f"cannot write to {path}: {error.strerror or error}") from error
+    return path
 
 
 @contextmanager

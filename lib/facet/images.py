@@ -20,7 +20,7 @@ def load_image(source: ImageLike) -> np.ndarray:
 
     EXIF orientation is applied; grey, palette, CMYK and 16-bit images are converted; transparency is laid
     over white; of an animation the first frame is taken. Colour profiles are ignored (pixels are read as
-    sRGB).
+    sRGB). A PIL image of floats (mode "F") spans 0…1 where no value is above 1, else 0…255, else 0…65535.
 
     Args:
         source: a path, a PIL image, or a uint8 array (H, W, 3); (H, W) grey and (H, W, 4) RGBA are accepted
@@ -40,6 +40,8 @@ def load_image(source: ImageLike) -> np.ndarray:
         image = _decode(image, name)
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
+        if not name:
+            raise ValueError("the path of the photograph is empty: give the path of one photograph")
         image = _open(Path(source))
     else:
         raise ValueError(
@@ -95,10 +97,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits ("I;16", "I", "F") as "L"; 16-bit values span 0…65535."""
+    """Grey of more than 8 bits ("I;16", "I", "F") as "L"; 16-bit values span 0…65535, floats up to 1 0…1."""
     values = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("I;16") or values.max(initial=0.0) > 255.0:
+    highest = values.max(initial=0.0)
+    if image.mode.startswith("I;16") or highest > 255.0:
         values = values / 257.0
+    elif image.mode == "F" and highest <= 1.0:
+        values = values * 255.0
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 

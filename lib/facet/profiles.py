@@ -1,5 +1,6 @@
 """Profiles: how large everything is. They set numbers; no code asks which profile it runs in."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -22,6 +23,8 @@ SHOWN = (
     *("volume_people", "bump_people", "florence_people", "fitted_people", "icp_people", "photos"),
     *("render_heads", "bootstrap", "speed_repeats"),
 )
+SPLITS = ("train", "val", "test")
+FROM_ZERO = ("halve_every", "patience", "seed")  # of the numbers; all others are above 0
 
 
 @dataclass(frozen=True)
@@ -85,48 +88,139 @@ class Profile:
 
 
 def names() -> list[str]:
-    """The profiles that have a file, smallest first."""
-    found = {path.stem: load(path) for path in PROFILES.glob("*.yaml")}
-    return sorted(found, key=lambda name: (found[name].image_size, found[name].samples, name))
+    """The profiles that have a file, smallest first; those that cannot be read stand at the end."""
+    found = {}
+    for path in PROFILES.glob("*.yaml"):
+        try:
+            profile = load(path)
+        except (OSError, ValueError):
+            found[path.stem] = (math.inf, math.inf)
+        else:
+            found[path.stem] = (profile.image_size, profile.samples)
+    return sorted(found, key=lambda name: (*found[name], name))
 
 
-def load(name: str | os.PathLike | None = None) -> Profile:
-    """Read a profile by name, or from a YAML file of one's own.
+def find(name: str | os.PathLike | None = None) -> Path:
+    """The file of a profile: of a name, or a YAML file of one's own.
 
     Without a name: the environment's FACET_PROFILE, else `small`.
 
     Raises:
         FileNotFoundError: no such profile; the message lists those there are.
-        ValueError: the file misses a value, has an unknown one, or one that is out of range.
     """
     name = name or os.environ.get("FACET_PROFILE") or DEFAULT
     path = Path(name) if Path(name).suffix == ".yaml" else PROFILES / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml"))) or "none found"
         raise FileNotFoundError(f"no profile {str(name)!r}: {path} does not exist (profiles: {known})")
+    return path
+
+
+def shared(name: str | os.PathLike | None = None) -> str:
+    """The name of a profile, see `find`, that whoever is told it finds again: its file lies in PROFILES.
+
+    Raises:
+        FileNotFoundError: no such profile.
+        ValueError: its file lies elsewhere.
+    """
+    path = find(name)
+    if path.resolve().parent != PROFILES.resolve():
+        raise ValueError(
+            f"{path} is not in {PROFILES}: notebooks find a profile by its name, so copy the file there and "
+            f"give {path.stem}"
+        )
+    return path.stem
+
+
+def load(name: str | os.PathLike | None = None) -> Profile:
+    """Read a profile by name, or from a YAML file of one's own, see `find`.
+
+    Raises:
+        FileNotFoundError: no such profile; the message lists those there are.
+        ValueError: the file is no YAML, misses a value, has an unknown one, or one of another type or out of
+            range; the message names the file and the value.
+    """
+    path = find(name)
     import yaml
 
-    return _checked(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is no profile: it must hold lines `name: value`, as {DEFAULT}.yaml does")
+    return _checked(values, path)
 
 
 def _checked(values: dict, path: Path) -> Profile:
-    known = {f.name for f in fields(Profile)}
-    if unknown := sorted(set(values) - known):
+    known = {f.name: f.type for f in fields(Profile)}
+    if unknown := sorted(str(name) for name in values if name not in known):
         raise ValueError(f"{path}: unknown value {', '.join(unknown)}; some belong under options")
-    if missing := sorted(known - set(values) - {"seed", "options"}):
+    if missing := sorted(set(known) - set(values) - {"seed", "options"}):
         raise ValueError(f"{path}: {', '.join(missing)} is missing")
+    values = {**values, "options": _options(values.get("options"), path)}
+    for name, value in values.items():
+        if known[name] in (int, float):
+            _check_number(path, name, value, known[name])
+        elif known[name] is str and not isinstance(value, str):
+            raise ValueError(f"{path}: {name} must be a text, got {value!r}")
+    _check_groups(values, path)
+    if values["rendered"] not in ("cached", "streamed"):
+        raise ValueError(f"{path}: rendered is cached or streamed, not {values['rendered']!r}")
+    if values["image_size"] % 32:
+        raise ValueError(f"{path}: image_size {values['image_size']} is not a multiple of 32")
+    if values["name"] != path.stem:  # reports and weights go by the name
+        raise ValueError(f"{path}: name is {values['name']!r}, but must be that of the file: {path.stem}")
+    return Profile(**{**values, "volume": tuple(values["volume"])})
+
+
+def _options(options: object, path: Path) -> dict[str, object]:
+    """What a file has under `options`; an empty place is no options."""
+    if not isinstance(options, dict | None):
+        raise ValueError(f"{path}: options must be lines `name: value`, got {options!r}")
     known = {*TRAINED_BY, *SHOWN}
-    if unknown := sorted(set(values.get("options") or {}) - known):
+    if unknown := sorted(str(name) for name in options or {} if name not in known):
         near = [name for word in unknown for name in get_close_matches(word, known, n=1)]
         meant = f" (meant: {', '.join(near)}?)" if near else f" (known: {', '.join(sorted(known))})"
         raise ValueError(f"{path}: unknown option {', '.join(unknown)}{meant}")
-    profile = Profile(**{**values, "volume": tuple(values["volume"])})
-    if len(profile.volume) != 3:
-        raise ValueError(f"{path}: volume wants three numbers (height, width, depth), got {profile.volume}")
-    if set(profile.people) != {"train", "val", "test"}:
-        raise ValueError(f"{path}: people wants train, val and test, got {', '.join(profile.people)}")
-    if profile.rendered not in ("cached", "streamed"):
-        raise ValueError(f"{path}: rendered is cached or streamed, not {profile.rendered!r}")
-    if profile.image_size % 32:
-        raise ValueError(f"{path}: image_size {profile.image_size} is not a multiple of 32")
-    return profile
+    return options or {}
+
+
+def _check_groups(values: dict, path: Path) -> None:
+    """The values that hold several numbers."""
+    volume, people = values["volume"], values["people"]
+    if not isinstance(volume, list) or len(volume) != 3:
+        raise ValueError(f"{path}: volume wants three numbers [height, width, depth], got {volume!r}")
+    if not isinstance(people, dict) or set(people) != set(SPLITS):
+        raise ValueError(f"{path}: people wants {{train: …, val: …, test: …}}, got {people!r}")
+    for side in volume:
+        _check_number(path, "each side of volume", side, int)
+    for split in SPLITS:
+        _check_number(path, f"people.{split}", people[split], int)
+
+
+def _check_number(path: Path, name: str, value: object, kind: type) -> None:
+    """Raise ValueError where a value is no finite number of a kind in its range."""
+    number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    least = 0 if name in FROM_ZERO else 1
+    if number and math.isfinite(value) and (value >= least if kind is int else value > 0):
+        return
+    wanted = f"a whole number, {least} or more" if kind is int else "a number above 0"
+    raise ValueError(f"{path}: {name} must be {wanted}, got {value!r}{_meant(value, kind)}")
+
+
+def _meant(value: object, kind: type) -> str:
+    """How a number is written that YAML 1.1 reads as a text: 1e-3 without a point, "80" in quotes."""
+    try:
+        if not isinstance(value, str) or not math.isfinite(float(value)):
+            return ""
+    except ValueError:
+        return ""
+    digits, _, power = value.strip().lower().partition("e")
+    if kind is int:
+        number = f"{float(value):.0f}" if float(value).is_integer() else ""
+    elif power:
+        number = f"{digits if '.' in digits else digits + '.0'}e{int(power):+d}"
+    else:
+        number = digits
+    return number and f", which is a text to YAML: write {number}"

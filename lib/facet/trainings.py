@@ -15,14 +15,32 @@ TRIAL = 150  # steps of a network that is shown before it has weights
 
 
 def known() -> tuple[tuple[str, str], ...]:
-    """All pairs (system, variant) that can be trained."""
+    """All pairs (system, variant) that have a name among released weights."""
     return (*recipes.known(), *rotation.TRAININGS)
+
+
+def every() -> tuple[tuple[str, str], ...]:
+    """All pairs (system, variant) that can be trained."""
+    return (*recipes.every(), *rotation.TRAININGS)
+
+
+def named(name: str, variant: str = "") -> tuple[str, str]:
+    """(system, variant) of a name such as "prn-longer", or of a system's name and a variant beside it."""
+    systems = {system for system, _ in every()}
+    if not variant and name not in systems:
+        for system in sorted(systems, key=len, reverse=True):  # vrn-guided before vrn
+            if name.startswith(f"{system}-"):
+                return system, name.removeprefix(f"{system}-")
+    return name, variant
 
 
 def recipe(
     system: str, profile: Profile, *, variant: str = "", seed: int | None = None, device: str = "auto"
 ) -> Recipe:
     """As `training.recipes.recipe`, for every system."""
+    if (system, variant) not in every():
+        asked, *names = ("-".join(filter(None, pair)) for pair in ((system, variant), *every()))
+        raise ValueError(f"nothing is known of training {asked}; known: {', '.join(names)}")
     return _book(system, variant).recipe(system, profile, variant=variant, seed=seed, device=device)
 
 

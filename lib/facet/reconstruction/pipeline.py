@@ -3,6 +3,8 @@
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,9 +49,9 @@ def reconstruct(
         side: the second photo, for systems that read two.
         model: a system's name (with its variant: "prn-wide"), a weights file, a network, or "auto": the
             coefficients of "coefficients-wide", fitted to the photo, or to both with one identity. Where it
-            has no weights, or a position map is asked for (`correct`, `prior`), TwoView for two photos, PRN
-            for one ("prn-longer" if there is one), and for a face that is turned away further than PRN has
-            seen PRN's "wide".
+            has no weights, or a position map is asked for (`correct`, `prior`; a note says so), TwoView for
+            two photos, PRN for one ("prn-longer" if there is one), and for a face that is turned away further
+            than PRN has seen PRN's "wide".
             Volumetric systems give a closed mesh of their own, without map and texture; "rotation" finds the
             head that it turns by Coefficients, "rotation-prn" by PRN.
         landmarks: (68, 2) of the front photo in pixels, if they are known; or a pair, one for each photo; or
@@ -61,15 +63,15 @@ def reconstruct(
             aligner is asked for them. A box that is given is moved with them where they agree with it.
         device: where the network runs; None is where a network that is given lies (it is put into eval mode),
             for others a CUDA device if there is one, else the CPU.
-        refine: for `model="coefficients"`, steps by which its answer is fitted to this photo; a few dozen.
-            None is REFINE for "auto", else 0.
+        refine: for every network of coefficients, steps by which its answer is fitted to this photo; a few
+            dozen. None is REFINE for "auto", else 0.
         prior: return the most probable face behind the network's position map (`prior.Prior`), which is
             closer to the truth where training was short; None does so for every system that gives a map.
 
     Raises:
         FaceNotFoundError: no face in a photo, and neither landmarks nor box were given.
-        ValueError: a photo, a box, a model or a device that cannot be used; the message names it and says
-            what to do.
+        ValueError: a photo, a box, a model, a device or a number of steps that cannot be used; the message
+            names it and says what to do.
         FileNotFoundError: the system, or what it needs, has no weights on this machine.
     """
     asked = isinstance(landmarks, str)
@@ -77,21 +79,20 @@ def reconstruct(
         raise ValueError(f'landmarks must be (68, 2), a pair of them or "network", got {landmarks!r}')
     if device is None and isinstance(model, nn.Module):
         device = next((parameter.device for parameter in model.parameters()), None)
+    if not (refine is None or (isinstance(refine, Integral) and refine >= 0)):
+        raise ValueError(f"refine must be a whole number of steps, 0 or more, got {refine!r}")
     device = device_of(device)
-    network = _network(model, 1 if side is None else 2, device, mapped=bool(correct) or prior is not None)
+    photos, automatic = 1 if side is None else 2, isinstance(model, str) and model == "auto"
+    mapped = bool(correct) or prior is not None
+    model, notes = _automatic(photos, mapped=mapped) if automatic else (model, ())
+    network = _network(model, photos, device)
     output = getattr(network, "output", "map")
-    if correct and output != "map":
-        raise ValueError(
-            f"{network.name} gives no position map, and only those are corrected: turn the photo"
-        )
-    if refine and output != "coefficients":
-        raise ValueError(f'refine is for model="coefficients"; {network.name} has nothing to refine')
-    if prior and output != "map":
-        raise ValueError(f"{network.name} gives no position map, and the prior is for those")
+    _check_asked(network, output, correct=bool(correct), refine=bool(refine), prior=bool(prior))
     if asked and correct is True:
         correct = _network_aligner(device) or True
     views = views_of(front, side, None if asked else landmarks, box, correct)
-    face = _face_model(str(device))
+    views[0] = replace(views[0], notes=(*views[0].notes, *notes))
+    face = face_model_of(str(device))
     if asked and not correct:
         views = [_placed(view, face) for view in views]
     if output == "volume":
@@ -99,9 +100,9 @@ def reconstruct(
 
         return reconstruct_volume(views[0], network, face, device)
     if output == "coefficients":
-        steps = REFINE if refine is None and model == "auto" else refine or 0
+        steps = REFINE if refine is None and automatic else refine or 0
         return _by_coefficients(views, network, face, steps)
-    if model == "auto" and side is None:
+    if automatic and side is None:
         views[0], network = _for_its_pose(views[0], network, face)
     return reconstruct_views(views, network, face, noise=NOISE if prior in (None, True) else 0.0)
 
@@ -117,11 +118,11 @@ def reconstruct_views(views: list[View], network: nn.Module, face, *, noise: flo
     """
     position_map, crop, views = settle(views, network, face)
     vertices, position_map = complete(position_map, face, noise=noise)
-    return _assembled(views, vertices, position_map, crop, network.name, face)
+    return _assembled(views, vertices, position_map, crop, network, face)
 
 
 def _assembled(
-    views: list[View], vertices: Tensor, position_map: Tensor, crop: Tensor, system: str, face
+    views: list[View], vertices: Tensor, position_map: Tensor, crop: Tensor, network: nn.Module, face
 ) -> Reconstruction:
     """The result of vertices (V, 3) and a position map (3, S, S), both in pixels of the front crop."""
     to_photo = lift(invert(crop[None]))[0].to(vertices)
@@ -136,7 +137,8 @@ def _assembled(
         landmarks=vertices[face.landmarks].cpu().numpy(),
         pose=head_pose(vertices, face),
         image_size=views[0].image.shape[:2],
-        system=system,
+        system=network.name,
+        variant=getattr(network, "variant", ""),
         position_map=position_map.cpu().numpy(),
         crop=crop.cpu().numpy(),
         uv=uv.cpu().numpy(),
@@ -244,7 +246,7 @@ def _by_coefficients(views: list[View], network: nn.Module, face, refine: int) -
     found = by_coefficients.fit_together(shown, network, face, refine=refine)[0]
     vertices = found.vertices(face)
     position_map = map_from_mesh(vertices[None], face.uv, face.triangles, found.size)[0]
-    return _assembled(views, vertices, position_map, found.matrix, network.name, face)
+    return _assembled(views, vertices, position_map, found.matrix, network, face)
 
 
 def head_pose(vertices: Tensor, face) -> Pose:
@@ -271,14 +273,39 @@ def device_of(name: str | torch.device | None) -> torch.device:
     return device
 
 
-def _network(model: str | nn.Module, photos: int, device: torch.device, *, mapped: bool = False) -> nn.Module:
-    """The network that reads this many photos, in eval mode on the device; "auto" gives maps if `mapped`."""
+def _check_asked(network: nn.Module, output: str, *, correct: bool, refine: bool, prior: bool) -> None:
+    """Refuse what only another kind of answer can be asked for."""
+    if correct and output != "map":
+        raise ValueError(
+            f"{network.name} gives no position map, and only those are corrected: turn the photo"
+        )
+    if refine and output != "coefficients":
+        raise ValueError(f"refine is for networks of coefficients; {network.name} has nothing to refine")
+    if prior and output != "map":
+        raise ValueError(f"{network.name} gives no position map, and the prior is for those")
+
+
+def _automatic(photos: int, *, mapped: bool) -> tuple[Path, tuple[str, ...]]:
+    """The weights that "auto" stands for, and a note where they are others because a map is asked for."""
+    if not mapped:
+        return weights.first_of(*AUTO[photos]), ()
+    taken = weights.first_of(*(name for name in AUTO[photos] if not name.startswith("coefficients")))
+    if weights.first_of(*AUTO[photos]) == taken:
+        return taken, ()
+    note = f"{AUTO[photos][0]} was not taken: correct and prior are for position maps, and it gives none"
+    return taken, (note,)
+
+
+def _network(model: str | Path | nn.Module, photos: int, device: torch.device) -> nn.Module:
+    """The network that reads this many photos, in eval mode on the device."""
     if isinstance(model, nn.Module):
+        if lacking := [name for name in ("name", "views", "image_size") if not hasattr(model, name)]:
+            raise ValueError(
+                f"a {type(model).__name__} is no network that reconstructs, it has no {', '.join(lacking)}: "
+                "give a system's name, a weights file or one of facet.networks"
+            )
         network = model.eval().to(device)
     else:
-        if model == "auto":
-            some = [name for name in AUTO[photos] if not (mapped and name.startswith("coefficients"))]
-            model = weights.first_of(*some)
         network = _rotation(model, str(device)) if model in ROTATIONS else weights.load(model, device)
     fits_both = getattr(network, "output", "map") == "coefficients" and photos == 2
     if network.views != photos and not fits_both:
@@ -299,11 +326,12 @@ def _rotation(name: str, device: str) -> nn.Module:
     """The pipeline that makes its second photo itself; its weights are those of three systems."""
     from facet.rotation import pipeline
 
-    return pipeline.load(device, face=_face_model(device), fit_by=ROTATIONS[name])
+    return pipeline.load(device, face=face_model_of(device), fit_by=ROTATIONS[name])
 
 
 @cache
-def _face_model(device: str):
+def face_model_of(device: str):
+    """The face model on a device, loaded once for all who ask."""
     from facet import face_model
 
     return face_model.load(device=device)

@@ -47,6 +47,7 @@ class Reconstruction:
         box: (4,) x0, y0, x1, y1 in the photo that the crop was made from: given, detected, or of landmarks
             found before; what bounds it where the face was turned upright.
         notes: what the caller should know, in words.
+        variant: of the system, by its weights ("wide", "longer"); "" for the plain one.
     """
 
     vertices: np.ndarray
@@ -63,6 +64,12 @@ class Reconstruction:
     confidence: np.ndarray | None = None
     box: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """System and variant, as in every table."""
+        return f"{self.system} {self.variant}".strip()
 
     def normals(self) -> np.ndarray:
         """(V, 3) unit normals that point out of the face, image frame (z > 0 faces the camera)."""
@@ -81,7 +88,7 @@ class Reconstruction:
         return image / np.linalg.norm(image, axis=-1, keepdims=True)
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write the mesh: .glb (textured), .obj (with .mtl and .png) or .ply (vertex colours).
+        """Write the mesh: .glb (textured), .obj (with .mtl and _texture.png) or .ply (vertex colours).
 
         Right-handed, y up, triangles outward, in pixels of the photo, y from its bottom row; never partial.
         Vertices keep their order; those at the rim lie on a smooth outline (`outline`), the others where

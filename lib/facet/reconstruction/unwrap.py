@@ -53,7 +53,7 @@ def unwrap(
     """
     texels = F.interpolate(position_map[None], size=(size, size), mode="bilinear", align_corners=False)[0]
     normals = vertex_normals(vertices[None], triangles, frame="image")[0]
-    facing = _facing(texels, vertices, normals, uv)
+    facing = _facing(texels, normals, uv)
     seen = ((facing - GRAZING) / (FACING - GRAZING)).clamp(0.0, 1.0)
     seen = seen * _in_front(texels, vertices, triangles) * _inside(texels, photo.shape)
     seen = _soften(seen)
@@ -67,7 +67,7 @@ def at_uv(values: Tensor, uv: Tensor) -> Tensor:
     return F.grid_sample(values[None], grid, padding_mode="border", align_corners=False)[0, :, :, 0].T
 
 
-def _facing(texels: Tensor, vertices: Tensor, normals: Tensor, uv: Tensor) -> Tensor:
+def _facing(texels: Tensor, normals: Tensor, uv: Tensor) -> Tensor:
     """(T, T) cosine between the surface normal and the direction to the camera, from the map's own tangents.
 
     The sign of (∂p/∂u × ∂p/∂v) is the layout's; the vertices' outward normals tell it.

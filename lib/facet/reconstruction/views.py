@@ -104,21 +104,39 @@ def _per_view(value, count: int, dimensions: int) -> list:
     if value is None:
         return [None] * count
     if isinstance(value, list | tuple) and len(value) == 2:
-        single = all(part is not None and np.ndim(part) == dimensions - 1 for part in value)
+        single = all(part is not None and _dimensions(part) == dimensions - 1 for part in value)
         if not single:
             if count == 1:
                 raise ValueError("two boxes or sets of landmarks are given for one photo: give one")
             return [*value]
-    if np.ndim(value) == dimensions + 1 and len(value) == count:
+    if _dimensions(value) == dimensions + 1 and len(value) == count:
         return [*value]
     return [value, *[None] * (count - 1)]
+
+
+def _dimensions(value) -> int | None:
+    """How many indices an array takes; None of rows of different lengths."""
+    try:
+        return np.ndim(value)
+    except ValueError:
+        return None
+
+
+def _numbers(value) -> np.ndarray | None:
+    """Whatever holds numbers as float64; None where something else is among them."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
 
 
 def _given_box(landmarks, box, shape: tuple[int, ...], name: str) -> np.ndarray | None:
     """(4,) from the caller's landmarks or box, checked; None where neither is given."""
     what = "box"
     if landmarks is not None:
-        landmarks = np.asarray(landmarks, dtype=np.float64)
+        landmarks = _numbers(landmarks)
+        if landmarks is None:
+            raise ValueError(f"landmarks of {name} must be (68, 2) numbers")
         if landmarks.ndim != 2 or landmarks.shape[0] != 68 or landmarks.shape[1] not in (2, 3):
             raise ValueError(f"landmarks of {name} must be (68, 2), got {landmarks.shape}")
         if box is not None:
@@ -128,10 +146,12 @@ def _given_box(landmarks, box, shape: tuple[int, ...], name: str) -> np.ndarray 
         box, what = detect.box_of(landmarks), "box of the landmarks"
     if box is None:
         return None
-    box = np.asarray(box, dtype=np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
+    given, box = box, _numbers(box)
+    sound = box is not None and box.shape == (4,) and np.isfinite(box).all()
+    if not sound or box[0] >= box[2] or box[1] >= box[3]:
+        got = given if box is None else box.tolist()
         raise ValueError(
-            f"the {what} of {name} must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box.tolist()}"
+            f"the {what} of {name} must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {got!r}"
         )
     height, width = shape[:2]
     if box[2] <= 0 or box[3] <= 0 or box[0] >= width - 1 or box[1] >= height - 1:

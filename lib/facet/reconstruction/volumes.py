@@ -139,6 +139,7 @@ def reconstruct_volume(view: View, network: nn.Module, face, device: torch.devic
         pose=pose,
         image_size=view.image.shape[:2],
         system=network.name,
+        variant=getattr(network, "variant", ""),
         crop=matrix.numpy(),
         colors=photo_colors(view.image, vertices),
         box=view.box,

@@ -11,10 +11,13 @@ from facet import paths
 
 # Profiles by preference if the environment names none: the largest images first (smoke's are hardly trained).
 PROFILES = ("full", "small")
+FACES = ("map", "volume", "coefficients")  # outputs of networks that reconstruct a face
 
 
 def load(model: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Module:
     """A trained network, in eval mode; one that was loaded before is not read again.
+
+    Its attribute `variant` is that of its training ("all-poses"), "" for the plain system.
 
     Args:
         model: a system's name ("prn", "prn-all-poses", …), or the path of a .safetensors file.
@@ -57,11 +60,42 @@ def training_of(system: str) -> str:
     from facet.rotation.recipes import TRAININGS
     from facet.training import recipes
 
-    known = {"-".join(filter(None, pair)): pair for pair in (*recipes.known(), *TRAININGS)}
+    known = {"-".join(filter(None, pair)): pair for pair in (*recipes.every(), *TRAININGS)}
     if system not in known:
-        raise ValueError(f"unknown model {system!r}: take one of {', '.join(sorted(known))}")
+        names = sorted(name for some in models().values() for name in some)
+        raise ValueError(f"unknown model {system!r}: take one of {', '.join(names)}")
     name, variant = known[system]
     return f"facet train {name}" + (f" --variant {variant}" if variant else "")
+
+
+def models() -> dict[str, list[str]]:
+    """What reconstructs: the names that `facet.reconstruct` takes, by system; none where it gives no face."""
+    from facet.networks import SYSTEMS
+    from facet.reconstruction.pipeline import ROTATIONS
+    from facet.rotation.recipes import TRAININGS
+    from facet.training import recipes
+
+    found = {system: [] for system in SYSTEMS} | {"rotation": [*ROTATIONS]}
+    for pair in (*recipes.every(), *TRAININGS):
+        if SYSTEMS[pair[0]].output in FACES:
+            found[pair[0]].append("-".join(filter(None, pair)))
+    return found
+
+
+def profiles_of(model: str) -> list[str]:
+    """The profiles in which a model has all its weights on this machine; those of `preferred_profiles` first.
+
+    Args:
+        model: one of `models`, or the name of another network.
+    """
+    from facet import profiles
+    from facet.reconstruction.pipeline import ROTATIONS
+    from facet.rotation.fits import NETWORKS
+    from facet.rotation.pipeline import PARTS
+
+    parts = (NETWORKS[ROTATIONS[model]], *PARTS[1:]) if model in ROTATIONS else (model,)
+    names = dict.fromkeys((*preferred_profiles(), *profiles.names()))
+    return [name for name in names if all(of_profile(part, name) for part in parts)]
 
 
 def first_of(*systems: str) -> Path:
@@ -97,7 +131,8 @@ def _load(path: str, device: str, modified: int, size: int) -> nn.Module:
     from facet.networks import SYSTEMS, build
     from facet.training.weights import load_weights, read_metadata
 
-    known = read_metadata(path).get("configuration", {})
+    about = read_metadata(path)
+    known = about.get("configuration", {})
     if known.get("system") not in SYSTEMS or not {"image_size", "width"} <= known.keys():
         raise ValueError(f"{path} does not say of which system it is: these are not weights of ours")
     face_model = known.get("data", {}).get("face_model", files.VERSION)
@@ -110,4 +145,5 @@ def _load(path: str, device: str, modified: int, size: int) -> nn.Module:
         known["system"], image_size=known["image_size"], width=known["width"], **known.get("options", {})
     )
     load_weights(network, path)
+    network.variant = about.get("variant", "")
     return network.eval().to(device)

@@ -5,10 +5,12 @@ and drawn with the photo's colours at the size that is asked for: nothing here i
 but the generator, which paints at its own.
 """
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from facet.reconstruction import Reconstruction, reconstruct, weights
 from facet.reconstruction.crops import square
 from facet.reconstruction.detect import box_of
 from facet.reconstruction.export import PICTURES, check_target
-from facet.reconstruction.pipeline import device_of
+from facet.reconstruction.pipeline import device_of, face_model_of
 from facet.reconstruction.result import Pose
 from facet.rotation.head import Completion
 from facet.rotation.rotator import Rotator
@@ -30,6 +32,7 @@ from facet.rotation.turn import ANGLE, check_yaw, given_pose, second_pose
 
 SIZE = 256  # pixels, side of the view
 SMALLEST, LARGEST = 32, 2048
+HOW = frozenset(inspect.signature(reconstruct).parameters) - {"front", "device"}  # handed on to `reconstruct`
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +41,8 @@ class Turned:
 
     Attributes:
         image: (S, S, 3) uint8 RGB, cropped by the turned landmarks.
-        seen: (S, S) float32 in [0, 1]: what the photo itself shows; elsewhere the head is the mirrored half,
-            or a guess.
+        seen: (S, S) float32 in [0, 1]: what the photo itself shows; elsewhere, beyond its edge too, the head
+            is the mirrored half, or a guess.
         head: (S, S) float32 in [0, 1]: where the head is; elsewhere the photo's background is continued.
         pose: of the view; photo_pose: of the photo. Degrees.
         face: what was turned.
@@ -94,23 +97,21 @@ def rotate(
         device: as of `reconstruct`; how: other arguments of it, such as `box`.
 
     Raises:
-        FaceNotFoundError, ValueError, FileNotFoundError: as `reconstruct`; a yaw beyond ±90°; a face that is
-            no face patch (of a volumetric system), or of another photo.
+        FaceNotFoundError, ValueError, FileNotFoundError: as `reconstruct`; a yaw beyond ±90°; a size that is
+            no whole number of 32 to 2048; an unknown argument, or one of `reconstruct` beside `face`; a face
+            that is no face patch (of a volumetric system), or of another photo.
     """
     if yaw is None:
         second_pose(torch.zeros(1, 3), to=to)  # what is wrong with it is told before a face is fitted
     else:
         check_yaw(yaw)
+    _check_how(how, face)
     device = device_of(device)
     completion = _completion(str(device))
     generator = weights.load("rotation", device) if repair else None
-    if generator is not None and size not in (None, generator.image_size):
-        raise ValueError(f"the generator paints {generator.image_size} pixels, not {size}: leave size out")
-    size = size or (generator.image_size if generator else SIZE)
-    if not SMALLEST <= size <= LARGEST:
-        raise ValueError(f"a view is {SMALLEST} to {LARGEST} pixels wide, not {size}")
+    size = _size(size, generator)
     image = load_image(photo)
-    face = reconstruct(image, device=device, **how) if face is None else face
+    face = reconstruct(photo, device=device, **how) if face is None else face  # messages name the photo
     if len(face.vertices) != len(completion.face.mean):
         raise ValueError(f"{face.system} gives no face patch that could be turned: take another model")
     if face.image_size != image.shape[:2]:
@@ -118,12 +119,13 @@ def rotate(
     matrix = square(box_of(face.landmarks), size)
     vertices = torch.from_numpy(face.vertices)[None].to(device)
     vertices = transform_points(lift(matrix[None]).to(vertices), vertices)
-    crop = crop_image(image, matrix[None], size).to(device)
+    crop = crop_image(image, matrix[None], size, fill="edge").to(device)
+    shown = _shown(image.shape, matrix, size)
     rotator = Rotator(_fixed(vertices), completion, generator).eval()
     heads = rotator.heads(crop)
     found = heads.pose()
     pose = second_pose(found, to=to, level=level) if yaw is None else given_pose(found, yaw, level=level)
-    view = rotator.view(crop, heads, pose)
+    view = rotator.view(crop, heads, pose, shown=None if shown is None else shown.to(device))
     return Turned(
         image=(view.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
         seen=view.render.seen[0, 0].cpu().numpy(),
@@ -134,6 +136,35 @@ def rotate(
     )
 
 
+def _check_how(how: dict[str, object], face: Reconstruction | None) -> None:
+    """Refuse arguments that nobody would read."""
+    if unknown := sorted(set(how) - HOW):
+        known = ", ".join(sorted(HOW))
+        raise ValueError(f"rotate knows no argument {', '.join(unknown)}; those of reconstruct are {known}")
+    if face is not None and how:
+        names = ", ".join(sorted(how))
+        raise ValueError(f"face is given, so nothing is reconstructed with {names}: leave one of them out")
+
+
+def _size(size: int | None, generator: torch.nn.Module | None) -> int:
+    """Side of the view, checked; None is the generator's own, or SIZE."""
+    own = SIZE if generator is None else generator.image_size
+    if size is None:
+        return own
+    if not isinstance(size, Integral) or not SMALLEST <= size <= LARGEST:
+        raise ValueError(f"a view is {SMALLEST} to {LARGEST} pixels wide, not {size!r}")
+    if generator is not None and size != own:
+        raise ValueError(f"the generator paints {own} pixels, not {size}: leave size out")
+    return int(size)
+
+
+def _shown(shape: tuple[int, ...], matrix: torch.Tensor, size: int) -> torch.Tensor | None:
+    """(1, 1, S, S) share of each pixel of a crop that lies inside of the photo; None where the crop does."""
+    ones = torch.ones(1, 1, 1, 1).expand(1, 3, *shape[:2])
+    shown = crop_image(ones, matrix[None], size)[:, :1]
+    return None if shown.min() > 0.999 else shown
+
+
 def _fixed(vertices: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """A fit that knows the face already."""
     return lambda photos: vertices
@@ -141,6 +172,4 @@ def _fixed(vertices: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
 
 @cache
 def _completion(device: str) -> Completion:
-    from facet import face_model
-
-    return Completion(face_model.load(device=device))
+    return Completion(face_model_of(device))

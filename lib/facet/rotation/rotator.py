@@ -102,7 +102,16 @@ class Rotator(nn.Module):
         return self.view(photos, heads, given_pose(heads.pose(), yaw, level=self.level))
 
     @torch.no_grad()
-    def view(self, photos: Tensor, heads: Heads, pose: Tensor, *, size: int = 0, shift: float = 0.0) -> View:
+    def view(
+        self,
+        photos: Tensor,
+        heads: Heads,
+        pose: Tensor,
+        *,
+        size: int = 0,
+        shift: float = 0.0,
+        shown: Tensor | None = None,
+    ) -> View:
         """The views at given poses.
 
         Args:
@@ -110,14 +119,14 @@ class Rotator(nn.Module):
             pose: (B, 3) degrees.
             size: side of the window that is drawn; 0 is the photos'.
             shift: pixels from the crop's corner to the window's, both ways.
+            shown: (B, 1, H, W) in [0, 1], where a crop lies inside of its photograph; None is everywhere.
         """
         size = size or photos.shape[-1]
         placed = place(heads, pose, size - 2 * round(shift), crop=self.crop)
         placed = torch.cat((placed[..., :2] + shift, placed[..., 2:]), dim=2)
-        gatherer = Gatherer(
-            photos, heads.in_photo(), self.completion.triangles, mirror=self.completion.mirror
-        )
-        found = finish(gatherer, gatherer(placed, size), pose, placed)
+        about = {"mirror": self.completion.mirror, "shown": shown}
+        gatherer = Gatherer(photos, heads.in_photo(), self.completion.triangles, **about)
+        found = finish(gatherer, gatherer(placed, size), pose, placed, shown=shown)
         return found if self.generator is None else repaired(found, self.generator)
 
 
@@ -141,10 +150,12 @@ def place(heads: Heads, pose: Tensor, size: int, *, crop: bool = True) -> Tensor
     return torch.cat((moved[..., :2] + shift[:, None], moved[..., 2:]), dim=2)
 
 
-def finish(gatherer: Gatherer, render: Render, pose: Tensor, placed: Tensor) -> View:
-    """A view from what was gathered: holes filled, background behind."""
+def finish(
+    gatherer: Gatherer, render: Render, pose: Tensor, placed: Tensor, *, shown: Tensor | None = None
+) -> View:
+    """A view from what was gathered: holes filled, background behind; `shown` as of `background`."""
     filled = fill(render)
-    behind = background(gatherer.photos, gatherer.outline, render.head.shape[-1])
+    behind = background(gatherer.photos, gatherer.outline, render.head.shape[-1], shown=shown)
     image = render.head * filled + (1 - render.head) * behind
     return View(image, image, render, behind, pose, placed)
 
@@ -156,10 +167,17 @@ def fill(render: Render) -> Tensor:
     return push_pull(seen * render.image + other * render.mirrored, weight).clamp(0.0, 1.0)
 
 
-def background(photos: Tensor, outline: Tensor, size: int) -> Tensor:
-    """(B, 3, S, S) the photo beside the head (outline (B, 1, H, W)), continued smoothly behind it."""
+def background(photos: Tensor, outline: Tensor, size: int, *, shown: Tensor | None = None) -> Tensor:
+    """(B, 3, S, S) the photo beside the head, continued smoothly behind it and beyond the photo's edge.
+
+    Args:
+        photos: (B, 3, H, W); outline: (B, 1, H, W) of the heads.
+        shown: (B, 1, H, W) in [0, 1], where the photos have colours; None is everywhere.
+    """
     reach = 2 * round(outline.shape[-1] * HAIR) + 1
     beside = 1 - F.max_pool2d(outline, reach, stride=1, padding=reach // 2)
+    if shown is not None:
+        beside = beside * shown
     spread = push_pull(photos * beside, beside)
     if spread.shape[-1] == size:
         return spread

@@ -4,6 +4,8 @@ Rotation's thesis turns by 30° from front to side and from side to front (figur
 within ±90°, and sets pitch (and roll) to zero. Angles in degrees, signs as in `facet.geometry`.
 """
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ def second_pose(pose: Tensor, *, to: float | str = ANGLE, level: bool = True) ->
     size, front = yaw.abs(), yaw.abs() <= FRONT
     if to == FULL:
         turned = torch.where(front, SIDE, 0.0)
-    elif isinstance(to, str) or not 0 <= to <= 180:
+    elif not isinstance(to, Real) or not 0 <= to <= 180:
         raise ValueError(f'to must be an angle from 0 to 180 degrees or "{FULL}", got {to!r}')
     else:
         turned = torch.where(front, size + to, (size - to).clamp(min=0.0))
@@ -65,8 +67,9 @@ def check_yaw(yaw: float) -> None:
     Raises:
         ValueError: |yaw| is more than 90°, or no number.
     """
-    if not abs(yaw) <= LARGEST:
-        raise ValueError(f"a head can be turned to yaw -90 to 90 degrees, not to {yaw:g}")
+    if not isinstance(yaw, Real) or not abs(yaw) <= LARGEST:
+        told = f"{yaw:g}" if isinstance(yaw, Real) else repr(yaw)
+        raise ValueError(f"a head can be turned to yaw -90 to 90 degrees, not to {told}")
 
 
 def random_pose(

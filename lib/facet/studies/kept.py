@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from facet.studies.locks import claimed
+from facet.locks import claimed
 from facet.studies.queue import Session
 from facet.studies.train import train
 from facet.training import History, configuration_hash, load_weights, provenance, save_weights

@@ -9,23 +9,20 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from facet import provenance
+from facet.deadline import OutOfTime
 from facet.files import write_json, write_text
+from facet.locks import claimed, holder
 from facet.paths import CACHE, REPORTS
-from facet.studies.locks import claimed, holder
 from facet.training.weights import configuration_hash
 
 STATES = ("finished", "stale", "started", "waiting")
 SPENT = "seconds"  # file of a cell's folder: how long it has been worked at in earlier calls
-
-
-class OutOfTime(Exception):
-    """The time that a call may take is over; the next call goes on."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +155,12 @@ def run(
         Names of the cells that are not finished: for want of time, or because another process is at them.
 
     Raises:
-        ValueError: there is no such cell.
+        ValueError: there is no such cell, or none of that seed.
         FloatingPointError: cells diverged; the others have been run.
     """
     cells = [study.cell(only)] if only else study.cells
-    cells = [cell for cell in cells if seed is None or cell.varied.get("seed") == seed]
+    if seed is not None:
+        cells = _of_seed(study, cells, seed)
     device = _device(device)
     stop_at = None if minutes is None else time.monotonic() + 60 * minutes
     diverged = {}
@@ -189,6 +187,14 @@ def run(
         reasons = "; ".join(f"{name}: {error}" for name, error in diverged.items())
         raise FloatingPointError(f"cells of {study.name} have no record ({reasons})")
     return [c.name for c in cells if state(study, c, reports=reports, cache=cache) != "finished"]
+
+
+def _of_seed(study: Study, cells: Sequence[Cell], seed: int) -> list[Cell]:
+    found = [cell for cell in cells if cell.varied.get("seed") == seed]
+    if not found:
+        seeds = ", ".join(sorted({str(cell.varied.get("seed", "none")) for cell in cells}))
+        raise ValueError(f"{study.name}: no cell that is asked for has seed {seed}; their seeds: {seeds}")
+    return found
 
 
 def state(study: Study, cell: Cell, *, reports: Path = REPORTS, cache: Path = CACHE) -> str:

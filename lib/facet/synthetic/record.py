@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facet.face_model import files as cache
 from facet.files import write_beside
-from facet.synthetic.dataset import TOGETHER, Description, as_bytes, shard_files
+from facet.synthetic.dataset import as_bytes
 from facet.synthetic.portrait import Atelier, Cast, Company, Exposure, Shots, expose
 
 FORMAT = 1
@@ -48,27 +48,6 @@ class Record:
         chosen.views.subject = torch.zeros_like(chosen.views.subject)
         company = Company(len(who), int(place[picture]))
         return cls(cast.rows(slice(person, person + 1)), chosen, size, shift, split, company)
-
-    @classmethod
-    def of_shard(cls, description: Description, shard: int, picture: int) -> "Record":
-        """Of a stored picture, counted as they lie in the shard: views of the first person first.
-
-        Raises:
-            ValueError: the shard is of the first generation, or has no such picture.
-        """
-        from safetensors.torch import load_file
-
-        if description.generation != 2:
-            raise ValueError(f"records are of the second generation, not of {description.generation}")
-        state = load_file(shard_files(description, shard)[1])
-        cast, shots = Cast.from_state(state), Shots.from_state(state)
-        if not 0 <= picture < len(shots):
-            raise ValueError(f"shard {shard} has {len(shots)} pictures, there is no number {picture}")
-        size, shift = description.window
-        group, within = divmod(picture, TOGETHER)
-        some = shots.rows(slice(group * TOGETHER, (group + 1) * TOGETHER))
-        family = "test" if description.split == "test" else "train"
-        return cls.of(cast, some, within, size=size, shift=shift, split=family)
 
     def expose(self, atelier: Atelier) -> Exposure:
         """Take the picture again; its ground truth can be read off the exposure.

@@ -166,7 +166,7 @@ def draw_skin(generator: torch.Generator, subjects: Subjects, names: list[str], 
     melanin, haemoglobin, warmth = draw.pigments()
     scalp, stubble = draw.hair()
     lips, makeup, blush = draw.face_paint(melanin, haemoglobin, warmth)
-    pigment = draw.places(melanin, stubble)
+    pigment = draw.places(melanin)
     pigment[:, 1, _at("cheekbones")] += blush
     iris, iris_colour, eye = draw_eyes(generator, subjects, melanin)
     return Skin(
@@ -233,7 +233,7 @@ class _Draw:
         other = [pool[int(share * len(pool))] for pool, share in zip(pools, dice, strict=True)]
         return torch.tensor([own, other]).T.contiguous()
 
-    def places(self, melanin: Tensor, stubble: Tensor) -> Tensor:
+    def places(self, melanin: Tensor) -> Tensor:
         """(N, 2, P) pigment at MOUNDS."""
         out = torch.zeros(self.count, 2, len(MOUNDS))
         for name, (brown, red, spread) in PIGMENT.items():

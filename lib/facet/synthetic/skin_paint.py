@@ -58,12 +58,6 @@ def from_lab(lab: Tensor) -> Tensor:
     return t @ torch.linalg.inv(lab.new_tensor(_XYZ)).mT
 
 
-def ita(linear: Tensor) -> Tensor:
-    """(...) individual typology angle, degrees, of linear RGB (..., 3): atan((L* − 50)/b*)."""
-    lab = to_lab(linear)
-    return torch.rad2deg(torch.atan2(lab[..., 0] - 50, lab[..., 2]))
-
-
 def tone(melanin: Tensor, haemoglobin: Tensor, warmth: Tensor) -> Tensor:
     """(N, 3) linear albedo of skin with the given pigments (see `Skin`)."""
     angle = ita_of(melanin)

@@ -2,7 +2,7 @@
 
 from facet.training.history import History
 from facet.training.loop import fit
-from facet.training.losses import PositionLoss, mean_loss, weighted_error
+from facet.training.losses import PositionLoss, weighted_error
 from facet.training.obtain import Recipe, Task, obtain, save_trained
 from facet.training.release import release, weights_state
 from facet.training.settings import Settings
@@ -21,7 +21,6 @@ __all__ = [
     "fit",
     "import_shards",
     "load_weights",
-    "mean_loss",
     "obtain",
     "provenance",
     "read_metadata",

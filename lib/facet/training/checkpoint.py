@@ -58,7 +58,7 @@ class TrainingState:
         write_checkpoint(folder, self.content())
 
     def restore(self, folder: str | os.PathLike) -> bool:
-        """Take over the folder's checkpoint if there is one.
+        """Take over the folder's checkpoint if there is one; nobody else may be writing there (see `fit`).
 
         Raises:
             ValueError: the file is broken, or belongs to a run with other settings or another network.

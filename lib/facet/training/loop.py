@@ -36,6 +36,7 @@ def fit(
         settings: budget, schedule and device.
         loss: (network output, target) -> scalar.
         folder: of the checkpoint; a run that was killed goes on and gives the same bytes as one that was not.
+            One call at a time: who may share it holds a lock, as `obtain` and the studies do.
         minutes: stop cleanly after this time, with a checkpoint; the next call goes on.
         progress: "auto", "bar", "lines" or "none".
 

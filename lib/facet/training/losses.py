@@ -3,7 +3,6 @@
 Lengths are fractions of the crop's side, so that losses of different image sizes compare.
 """
 
-import torch
 from torch import Tensor, nn
 
 from facet.networks.ranges import to_pixels
@@ -58,21 +57,3 @@ class PositionLoss(nn.Module):
         output = output.float()
         predicted = to_pixels((output + 1) / 2 if self.signed else output, size)
         return weighted_error(predicted / size, target / size, self.weight, squared=self.squared)
-
-
-@torch.no_grad()
-def mean_loss(network: nn.Module, batches, loss: nn.Module) -> float:
-    """Mean of `loss` over (images, target) pairs, weighted by batch size: a validation for `fit`.
-
-    The batches are moved to the network's device; the sum runs in float64.
-    """
-    device = next(network.parameters()).device
-    loss = loss.to(device)
-    total, count = torch.zeros((), dtype=torch.float64), 0
-    for images, target in batches:
-        value = loss(network(images.to(device)), target.to(device))
-        total += value.double().cpu() * len(images)
-        count += len(images)
-    if not count:
-        raise ValueError("no validation batches")
-    return float(total / count)

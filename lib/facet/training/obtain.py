@@ -1,17 +1,21 @@
 """A trained network: released weights if they fit the configuration, else training."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from facet.deadline import Deadline
+from facet.locks import claimed, holder
 from facet.networks.registry import build
 from facet.paths import CACHE, WEIGHTS
 from facet.training.checkpoint import FILE
 from facet.training.history import History
 from facet.training.loop import fit
+from facet.training.progress import tell
 from facet.training.recipe import Recipe
 from facet.training.starts import first_weights, take_over, trained_network
 from facet.training.weights import (
@@ -44,16 +48,22 @@ def obtain(
     train: str = "auto",
     minutes: float | None = None,
     progress: str | None = "auto",
+    wait: bool = True,
     weights: Path = WEIGHTS,
     cache: Path = CACHE,
 ) -> tuple[nn.Module, History]:
     """The network of a recipe in eval mode, and its training history.
 
+    One process at a time is at a training: it holds a lock beside the training's folder.
+
     Args:
         task: makes the data; called only when training is needed.
         train: "auto" takes `<name>.safetensors` of the cache or of the released weights (see `preferred`)
             if the configuration is equal, else trains; "always" trains; "never" raises where no file fits.
-        minutes: of training, see `fit`; `history.finished` is False if it was not enough.
+        minutes: in all, of which `fit` gets what `task` leaves; `history.finished` is False if that was not
+            enough. A `task` that is to stop in time raises OutOfTime itself (`Deadline.between`).
+        progress: as of `fit`.
+        wait: for another process that is at this training, and take what it has made.
         weights: folder of released weights.
         cache: folder under which new weights and checkpoints are kept.
 
@@ -61,9 +71,53 @@ def obtain(
         ValueError: `train` is no known word, a weights file is broken, or `train` is "never" and no weights
             fit; the message says what differs.
         FileNotFoundError: the training goes on from another one, and has neither begun nor its weights.
+        BlockingIOError: another process is at this training, and `wait` is False.
     """
     if train not in TRAIN:
         raise ValueError(f"train must be one of {', '.join(TRAIN)}, got {train!r}")
+    how = {"train": train, "minutes": minutes, "progress": progress, "weights": weights, "cache": cache}
+    if train == "never" or (train == "auto" and fitting(recipe, weights=weights, cache=cache)):
+        return obtain_alone(recipe, task, **how)  # nothing is written
+    with alone(recipe, cache, wait=wait, progress=progress):
+        return obtain_alone(recipe, task, **how)
+
+
+@contextmanager
+def alone(recipe: Recipe, cache: Path, *, wait: bool, progress: str | None = "none") -> Iterator[None]:
+    """Hold the lock of a recipe's training while the block runs.
+
+    Raises:
+        BlockingIOError: another process is at it, and `wait` is False.
+    """
+    if recipe.settings.devices * recipe.settings.nodes > 1:  # several processes are at it together
+        yield
+        return
+    folder = training_folder(recipe, cache)
+    lock = folder.with_name(f"{folder.name}.lock")
+    with claimed(lock) as mine:
+        if mine:
+            yield
+            return
+    text = f"{recipe.name}: process {holder(lock) or 'unknown'} is at it"
+    if not wait:
+        raise BlockingIOError(text)
+    tell(f"{text}, this one waits", progress)
+    with claimed(lock, wait=True):
+        yield
+
+
+def obtain_alone(
+    recipe: Recipe,
+    task: Callable[[], Task],
+    *,
+    train: str,
+    minutes: float | None,
+    progress: str | None,
+    weights: Path,
+    cache: Path,
+) -> tuple[nn.Module, History]:
+    """As `obtain`, by who holds the training's lock (`alone`) or will not train."""
+    deadline = Deadline.after(minutes)
     network = build(
         recipe.system,
         image_size=recipe.image_size,
@@ -81,7 +135,8 @@ def obtain(
     if "start" in recipe.data and not begun(recipe, cache):
         take_over(network, trained_network(first_weights(recipe, folders)))
     made = folders[1] / f"{recipe.name}.safetensors"
-    return network, _train(network, recipe, task(), made, minutes=minutes, progress=progress)
+    data = task()
+    return network, _train(network, recipe, data, made, minutes=deadline.minutes, progress=progress)
 
 
 def fitting(recipe: Recipe, *, weights: Path = WEIGHTS, cache: Path = CACHE) -> list[Path]:

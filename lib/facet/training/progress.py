@@ -6,6 +6,13 @@ import time
 MODES = ("auto", "bar", "lines", "none")
 
 
+def tell(text: str, mode: str | None) -> None:
+    """A line on stdout, in every mode but "none"."""
+    if mode not in (None, "none"):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
 class Progress:
     """Reports steps and epochs.
 
@@ -43,9 +50,8 @@ class Progress:
         elif self.mode == "lines" and step - self.start == 20:
             each = (time.perf_counter() - self._began) / 20
             left = each * (self.steps - step) / 60
-            self._line(
-                f"{self.title}: {self.steps} steps, {1000 * each:.0f} ms each, about {left:.0f} min left"
-            )
+            text = f"{self.title}: {self.steps} steps, {1000 * each:.0f} ms each, about {left:.0f} min left"
+            tell(text, self.mode)
 
     def epoch(self, row: dict[str, object]) -> None:
         """An epoch is done: a history row."""
@@ -53,11 +59,8 @@ class Progress:
         if self._bar:
             self._bar.set_postfix_str(losses)
         elif self.mode == "lines":
-            self._line(
+            tell(
                 f"{self.title}: epoch {row['epoch']:3d}  step {row['step']}/{self.steps}  {losses}  "
-                f"rate {row['learning_rate']:.1e}  {row['seconds'] / 60:.1f} min"
+                f"rate {row['learning_rate']:.1e}  {row['seconds'] / 60:.1f} min",
+                self.mode,
             )
-
-    def _line(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()

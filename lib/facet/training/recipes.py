@@ -41,8 +41,14 @@ WIDE = {("prn", WIDE_FIRST): "all-poses", ("prn", "wide"): "all-poses"}
 LOSS = {"name": "uv-weighted", "squared": False, "weights": "16:4:3:0"}
 
 
-def known() -> list[tuple[str, str]]:
+def every() -> list[tuple[str, str]]:
     """Every (system, variant) whose training is described here."""
+    volumes = [(system, kind) for system, kinds in volumetric.VARIANTS.items() for kind in kinds if kind]
+    return [*known(), *volumes, (coefficient_recipes.SYSTEM, coefficient_recipes.PHOTOS)]
+
+
+def known() -> list[tuple[str, str]]:
+    """Those of `every` whose weights are released: not of a study's networks, nor of photographs' albums."""
     coefficients = ((coefficient_recipes.SYSTEM, variant) for variant in coefficient_recipes.VARIANTS)
     return [*SHOWN, *WIDE, *((system, "") for system in volumetric.SYSTEMS), *coefficients]
 

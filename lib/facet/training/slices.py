@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from facet.files import write_beside
+from facet.files import check_folder, write_beside
 from facet.paths import CACHE, WEIGHTS
 from facet.training.checkpoint import FILE, read_checkpoint
 from facet.training.history import History
-from facet.training.obtain import Recipe, Task, fitting, obtain, training_folder
+from facet.training.obtain import Recipe, Task, alone, fitting, obtain_alone, training_folder
 from facet.training.shards import export_shards, import_shards
 
 
@@ -37,16 +37,18 @@ def train_slice(
 
     Raises:
         ValueError: shards are broken or belong to another training.
+        OSError: nothing can be written to `out`, or another process is at this training.
+        OutOfTime: raised by `task`; what lies in `out` stays.
     """
-    out, folder = Path(out), training_folder(recipe, cache)
-    if any(out.glob("shard-*.bin")):
-        _take_over(out, folder)
-    network, history = obtain(
-        recipe, task, train=train, minutes=minutes, progress=progress, weights=weights, cache=cache
-    )
-    if not history.finished:
-        export_shards(folder, out)
-        return network, history
+    out, folder = check_folder(out), training_folder(recipe, cache)
+    how = {"train": train, "minutes": minutes, "progress": progress, "weights": weights, "cache": cache}
+    with alone(recipe, cache, wait=False):
+        if any(out.glob("shard-*.bin")):
+            _take_over(out, folder)
+        network, history = obtain_alone(recipe, task, **how)
+        if not history.finished:
+            export_shards(folder, out)
+            return network, history
     path = fitting(recipe, weights=weights, cache=cache)[0]
     with write_beside(out / path.name) as temporary:
         shutil.copyfile(path, temporary)

@@ -27,7 +27,13 @@ from facet.training.settings import Settings
 from facet.training.volume_losses import LandmarkDistance, LandmarkLoss, VolumeLoss
 
 VOLUMES = ("vrn", "vrn-multitask", "vrn-guided")
-SYSTEMS = ("landmarks", "vrn", "vrn-multitask", "vrn-guided")
+VARIANTS = {
+    "landmarks": ("",),
+    "vrn": ("", "filled"),
+    "vrn-multitask": ("", "filled"),
+    "vrn-guided": ("", "filled", "wide"),
+}
+SYSTEMS = tuple(VARIANTS)
 # Where the rate falls to a tenth, share of the budget; the paper says after 40 epochs and not of how many.
 DROP = 2 / 3
 # Learnt heat-maps have σ = 1 on their own grid, a quarter of the photo: "about 3 pixels" of the photo, as the
@@ -57,9 +63,8 @@ def recipe(
     Raises:
         ValueError: the system has no such variant.
     """
-    known = {"landmarks": ("",), "vrn-guided": ("", "filled", "wide")}.get(system, ("", "filled"))
-    if variant not in known:
-        names = ", ".join("-".join(filter(None, (system, name))) for name in known)
+    if variant not in VARIANTS[system]:
+        names = ", ".join("-".join(filter(None, (system, name))) for name in VARIANTS[system])
         raise ValueError(f"nothing is known of training {system}-{variant}; known: {names}")
     options = profile.options
     generation = int(options.get("hourglass_generation", common.generation(profile)))

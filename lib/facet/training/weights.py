@@ -68,24 +68,17 @@ def save_weights(network: nn.Module, path: str | os.PathLike, metadata: dict[str
         save_file(stored, temporary, metadata={"facet": json.dumps(metadata, sort_keys=True, default=_plain)})
 
 
-def load_weights(
-    network: nn.Module, path: str | os.PathLike, *, config: dict | None = None
-) -> dict[str, object]:
+def load_weights(network: nn.Module, path: str | os.PathLike) -> dict[str, object]:
     """Copy a file's weights into a network, in the network's own precision and device.
-
-    Args:
-        config: the configuration that the weights must have been trained with; None takes any.
 
     Returns:
         The file's metadata.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is cut off, is no weights file, or is of another network or configuration.
+        ValueError: the file is cut off, is no weights file, or is of another network.
     """
     metadata = read_metadata(path)
-    if config is not None and (differing := configuration_differences(metadata, config)):
-        raise ValueError(f"{path} was trained with another {', '.join(differing)}: train anew")
     saved = _unpacked(_tensors(path))
     own = _state(network)
     wrong = sorted(

@@ -1,23 +1,34 @@
 """One process at a time: a lock file with the process's number in it.
 
 The lock is the operating system's (flock), which lets go of it when the process ends, however it ends: a
-number that a killed process left in the file keeps nobody out.
+number that a killed process left in the file keeps nobody out. Where the system has no flock (Windows), there
+is no lock.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Hold the lock while the block runs; False where another process (or block) holds it."""
+def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock while the block runs; False where another process (or block) holds it.
+
+    With `wait` the block is entered when that one has let go of it.
+    """
+    if fcntl is None:
+        yield True
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return
