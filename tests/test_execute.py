@@ -93,6 +93,7 @@ def test_bad_input_ends_with_2_and_a_failed_notebook_with_1(tmp_path, monkeypatc
     def fails(*_, **__):
         raise execute.NotebookError("10_prn failed")
 
+    monkeypatch.setattr(execute, "_snakemake", lambda *_: pytest.fail("notebooks ran"))
     (tmp_path / "own.yaml").write_bytes((PROFILES / "smoke.yaml").read_bytes())
     for command, bad in ((cli.main, "facet: "), (execute.main, "")):
         for options, message in (

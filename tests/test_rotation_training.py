@@ -545,4 +545,5 @@ def test_networks_are_timed_by_turns_and_threads_are_put_back():
     assert asked == [(k, n, (1, 3, 8, 8)) for n in (2, 1) for _ in range(5) for k in "ab"]
     assert [(row["network"], row["threads"]) for row in rows] == [("a", 2), ("b", 2), ("a", 1), ("b", 1)]
     assert all(row["images_per_second"] == pytest.approx(1000 / row["ms"]) for row in rows)
+    assert all(row["cpu_ms"] >= 0 for row in rows)
     assert torch.get_num_threads() == before

@@ -89,7 +89,7 @@ def map_sheet(image, face: Reconstruction, *, size: int = 256):
     Returns:
         matplotlib Figure.
     """
-    part, corner = face_region(image, face.box, margin=0.25)
+    part, corner = face_region(image, face.box, margin=0.4)
     depth, normals = (_region(values, corner, len(part)) for values in (face.depth(), face.normal_map()))
     paint = _HIDDEN + face.confidence[:, None] * (_SEEN - _HIDDEN)
     seen = render_mesh(
