@@ -249,11 +249,11 @@ def show_images(
     columns = columns or min(len(images), 6)
     rows = -(-len(images) // columns)
     shape = image_array(images[0]).shape
-    cell = (size, size * shape[0] / shape[1] + (0.22 if captions else 0))
+    told = -(-len(captions) // columns)  # rows that have captions above them
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(columns * cell[0], rows * cell[1]),
+        figsize=(columns * size, rows * size * shape[0] / shape[1] + 0.22 * told),
         squeeze=False,
         gridspec_kw={"wspace": 0.02},
     )
