@@ -78,15 +78,18 @@ def test_a_mirrored_photo_gives_a_mirrored_view(photo):
 
 
 def test_beyond_the_photos_edge_nothing_is_seen_and_nothing_is_black(photo):
-    """A photo that ends at the forehead: above it the head and what is behind it are continued."""
+    """A photo that ends at the forehead, seen as it was taken: above it head and background are continued."""
     part, box = np.ascontiguousarray(photo[90:400, 120:400]), (60.0, -2.5, 150.0, 87.0)
-    view = rotate(part, 0.0, size=128, box=box, **HOW)
-    above = view.head[:22] > 0.5
-    assert above.mean() > 0.5
-    assert view.seen[:22].max() == 0
-    assert view.seen[30].max() == 1
-    assert view.image[:22].max(axis=2)[above].min() > 70  # skin
-    assert view.image[:22].max(axis=2).min() > 40
+    face = facet.reconstruct(part, box=box, **HOW)
+    yaw = float(rotate(part, face=face).photo_pose.yaw)
+    view = rotate(part, yaw, level=False, face=face, size=128)
+    matrix = square(box_of(face.landmarks), 128)[None]
+    inside = crop_image(np.full_like(part, 255), matrix, 128)[0].numpy().min(axis=0)
+    beyond = inside < 0.01
+    assert 0.02 < beyond.mean() < 0.5
+    assert view.seen[beyond].max() < 0.5
+    assert view.seen[inside > 0.99].max() == 1
+    assert view.image[beyond].max(axis=1).min() > 20
 
 
 def test_the_share_of_a_crop_inside_of_the_photo():

@@ -69,7 +69,7 @@ def test_every_sheet_is_a_figure(photo, face):
 
 def test_depth_is_shown_in_its_place(photo, face):
     axes = sheets.map_sheet(photo, face).axes[0]
-    _, corner = sheets.face_region(photo, face.box)
+    _, corner = sheets.face_region(photo, face.box, margin=sheets.CLOSE)
     depth = np.asarray(axes.images[-1].get_array().filled(np.nan))
     row, column = 90 - corner[1], 70 - corner[0]
     assert depth[row, column] == pytest.approx(60, abs=1.5)

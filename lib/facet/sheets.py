@@ -10,6 +10,7 @@ from facet.pictures import image_array, render_mesh
 from facet.reconstruction import Reconstruction
 
 MARGIN = 0.55  # of the landmarks' box, on every side, in pictures of the photo
+CLOSE = 0.4  # likewise, in pictures of the face alone
 _HIDDEN, _SEEN = np.array((0.16, 0.20, 0.36)), np.array((0.98, 0.87, 0.55))
 
 
@@ -89,7 +90,7 @@ def map_sheet(image, face: Reconstruction, *, size: int = 256):
     Returns:
         matplotlib Figure.
     """
-    part, corner = face_region(image, face.box, margin=0.4)
+    part, corner = face_region(image, face.box, margin=CLOSE)
     depth, normals = (_region(values, corner, len(part)) for values in (face.depth(), face.normal_map()))
     paint = _HIDDEN + face.confidence[:, None] * (_SEEN - _HIDDEN)
     seen = render_mesh(
