@@ -121,6 +121,7 @@ def test_a_history_without_its_training_loss():
 def test_angles_have_a_true_minus_and_no_signed_zero():
     assert [figures.degrees(a, sign=True) for a in (-30.2, 60, -0.3)] == ["−30°", "+60°", "0°"]
     assert figures.degrees(12) == "12°"
+    assert [figures.number(v) for v in (-0.004, -0.07, 1.0)] == ["0.00", "−0.07", "1.00"]
 
 
 def test_curves_take_the_styles_they_are_given():

@@ -18,7 +18,7 @@ class Deadline:
     @classmethod
     def after(cls, minutes: float | None) -> "Deadline":
         """So many minutes from now; None is no end."""
-        return cls(None if minutes is None else time.monotonic() + 60 * minutes)
+        return cls(stop_at=None if minutes is None else time.monotonic() + 60 * minutes)
 
     @property
     def minutes(self) -> float | None:

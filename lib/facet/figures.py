@@ -65,6 +65,7 @@ __all__ = [
     "draw_landmarks",
     "draw_pose_box",
     "image_array",
+    "number",
     "overlay_mesh",
     "panels",
     "plot_ced",
@@ -109,6 +110,11 @@ def degrees(angle: float, *, sign: bool = False) -> str:
     """An angle as pictures name it, with a true minus: "−30°", "0°"; with `sign`, "+30°"."""
     whole = round(float(angle))
     return (f"{whole:+d}°" if sign and whole else f"{whole}°").replace("-", "−")
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number as pictures name it, with a true minus, and no "−0.00"."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def plot_history(

@@ -14,8 +14,11 @@ from pathlib import Path
 PLAIN_LIST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")  # of values that are no lists or objects
 
 
-def check_folder(path: str | os.PathLike) -> Path:
+def check_folder(path: str | os.PathLike, *, told: str = "") -> Path:
     """A folder that files are to be written to, made when they are; checked before any work is done.
+
+    Args:
+        told: how the message of an error begins; "cannot write to" the folder if empty.
 
     Raises:
         OSError: it, or what stands in its place, cannot be written to.
@@ -24,12 +27,12 @@ def check_folder(path: str | os.PathLike) -> Path:
     while not there.exists():
         there = there.parent
     if not there.is_dir():
-        raise NotADirectoryError(f"cannot write to {path}: {there} is not a folder")
+        raise NotADirectoryError(f"{told or f'cannot write to {path}'}: {there} is not a folder")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise PermissionError(f"cannot write to {path}: {error.strerror or error}") from error
+        raise PermissionError(f"{told or f'cannot write to {path}'}: {error.strerror or error}") from error
     return path
 
 

@@ -8,14 +8,13 @@ pixel: a photo does not tell how large a head is.
 
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facet.files import write_beside
+from facet.files import check_folder, write_beside
 
 FORMATS = (".glb", ".obj", ".ply")
 PICTURES = (".png",)
@@ -34,16 +33,7 @@ def check_target(path: str | os.PathLike, formats: tuple[str, ...] = FORMATS) ->
         raise ValueError(f"cannot write {path}: the extension must be {known}")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise NotADirectoryError(f"cannot write {path}: {folder} is not a folder")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(f"cannot write {path}: {error.strerror or error}") from error
+    check_folder(path.parent, told=f"cannot write {path}")
     return path
 
 
