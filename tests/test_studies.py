@@ -16,6 +16,7 @@ import study_run
 import torch
 from study_run import NAMES, STEPS, steps, toy
 
+from facet import deadline
 from facet.files import write_json
 from facet.locks import claimed, holder
 from facet.studies import (
@@ -176,7 +177,9 @@ def test_a_checkpoint_of_another_configuration_goes(where):
 def test_time_runs_out_and_the_next_call_goes_on(where, tmp_path, monkeypatch):
     """By a clock of the test's own: every step takes a minute."""
     now = [1000.0]
-    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    for module in (queue, deadline):
+        monkeypatch.setattr(module, "time", clock)
     study = toy(steps(tmp_path / "log", lambda: now.__setitem__(0, now[0] + 60)))
     assert run(study, minutes=1.5, **where) == list(NAMES)
     assert lines(tmp_path) == [("one", 0), ("one", 1)]

@@ -8,7 +8,7 @@ import pytest
 import tiny_people
 import torch
 
-from facet import paths, profiles
+from facet import deadline, paths, profiles
 from facet.augment import Augmentation
 from facet.evaluation import study as measured
 from facet.evaluation import volume_studies
@@ -110,7 +110,7 @@ def test_people_cells_score_a_released_files_numbers_wherever_the_weights_are(tm
     network = build("prn", image_size=64, width=0.3, seed=5)
     about = {"configuration": made.configuration(), "history": [{"step": 1}]}
     save_weights(network, tmp_path / "cache" / "weights" / f"{made.name}.safetensors", about)
-    session = Session(tmp_path / "cell")
+    session = Session(folder=tmp_path / "cell")
     here, history = people.scored(people._weights(made, profile, session), session.folder)
     assert (history.rows, here.training) == ([{"step": 1}], False)
     (tmp_path / "released").mkdir()
@@ -130,7 +130,9 @@ def test_people_cells_score_a_released_files_numbers_wherever_the_weights_are(tm
 def test_people_are_rendered_no_longer_than_the_time_allows(which, home, tmp_path, monkeypatch):
     """The call ends with the shard at which the time is over; by a clock that ticks when it is looked at."""
     ticks = itertools.count()
-    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    clock = SimpleNamespace(monotonic=lambda: float(next(ticks)))
+    for module in (queue, deadline):
+        monkeypatch.setattr(module, "time", clock)
     plain = common.Description
     monkeypatch.setattr(common, "Description", lambda *a, **k: plain(*a, **{"shard": 1, **k}))
     base = profiles.load("smoke").with_(people={"train": 3, "val": 2, "test": 2}, samples=16)
@@ -229,7 +231,9 @@ def test_a_cell_stopped_in_time_ends_as_one_that_was_not(home, tmp_path, monkeyp
     By a clock that moves on by a second whenever it is looked at: the third look is late.
     """
     ticks = itertools.count()
-    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    clock = SimpleNamespace(monotonic=lambda: float(next(ticks)))
+    for module in (queue, deadline):
+        monkeypatch.setattr(module, "time", clock)
     tiny = factors.study(samples=24, train_people=2, validation_people=2, test_people=2)
     name = "without-camera-seed1"
     cut, whole = (

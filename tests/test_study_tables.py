@@ -39,13 +39,13 @@ def test_a_training_is_made_once_and_the_one_it_starts_from_before_it(tmp_path, 
     told = []
     monkeypatch.setattr(kept, "train", fake_train(told))
     about = {"width": 0.1, "refinement_width": 0.1}
-    session = Session(tmp_path / "studies" / "losses" / "cell-1")
+    session = Session(folder=tmp_path / "studies" / "losses" / "cell-1")
     prn = tiny(width=0.1)
     both = tiny(system="residual", start=prn, **about)
     first, history = kept.network(both, session)
     assert told == ["prn", "residual"]
     assert history.rows[0]["samples"] == 16
-    elsewhere = Session(tmp_path / "studies" / "seam" / "cell-2")
+    elsewhere = Session(folder=tmp_path / "studies" / "seam" / "cell-2")
     again, _ = kept.network({**both, "test": {"other": 1}}, elsewhere)
     alone, _ = kept.network(prn, elsewhere)
     assert told == ["prn", "residual"]

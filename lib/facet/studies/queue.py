@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from facet import provenance
-from facet.deadline import OutOfTime
+from facet.deadline import Deadline, OutOfTime
 from facet.files import write_json, write_text
 from facet.locks import claimed, holder
 from facet.paths import CACHE, REPORTS
@@ -51,36 +51,20 @@ class Cell:
         return configuration_hash({"varied": self.varied, "configuration": self.configuration})
 
 
-@dataclass(frozen=True)
-class Session:
-    """What a run of a cell is given beside its description.
+@dataclass(frozen=True, kw_only=True)
+class Session(Deadline):
+    """What a run of a cell is given beside its description, and until when.
 
     Attributes:
         folder: for its checkpoint; what is in it survives until the cell's record is written.
         device: "cpu" or "cuda"; workers: processes that render people.
-        stop_at: `time.monotonic()` at which to stop, or None.
         say: is told the progress, or None.
     """
 
     folder: Path
     device: str = "cpu"
     workers: int = 1
-    stop_at: float | None = None
     say: Callable[[str], None] | None = None
-
-    @property
-    def minutes(self) -> float | None:
-        """How long it may still go on; None is for ever."""
-        return None if self.stop_at is None else max(0.0, self.stop_at - time.monotonic()) / 60
-
-    def check(self) -> None:
-        """To be called between pieces of work.
-
-        Raises:
-            OutOfTime: the time is over.
-        """
-        if self.minutes == 0:
-            raise OutOfTime
 
     def tell(self, text: str) -> None:
         """Say it where somebody listens."""
@@ -162,14 +146,15 @@ def run(
     if seed is not None:
         cells = _of_seed(study, cells, seed)
     device = _device(device)
-    stop_at = None if minutes is None else time.monotonic() + 60 * minutes
+    deadline = Deadline.after(minutes)
     diverged = {}
     for cell in cells:
-        if stop_at is not None and time.monotonic() >= stop_at:
+        if deadline.minutes == 0:
             break
         if state(study, cell, reports=reports, cache=cache) == "finished":
             continue
-        session = Session(_folder(study, cell, cache), device, workers, stop_at, say)
+        about = {"folder": _folder(study, cell, cache), "device": device, "workers": workers, "say": say}
+        session = Session(stop_at=deadline.stop_at, **about)
         lock = session.folder.with_name(f"{cell.name}.lock")
         with claimed(lock) as mine:
             if not mine:
