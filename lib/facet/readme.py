@@ -117,8 +117,9 @@ def results(profile: str) -> str:
         parts.append(_glance(rows))
     link = f"[every measure](reports/{profile}/tables/evaluation_pairs.md)"
     ratios = f"[ratios between systems](reports/{profile}/tables/evaluation_ratios.md)"
+    turned = f"[the same on turned heads](reports/{profile}/tables/evaluation_florence_ratios.md)"
     papers = f"[what the papers report on their data](reports/{profile}/tables/evaluation_reported.md)"
-    parts.append(f"Also: {link}, {ratios}, {papers}.")
+    parts.append(f"Also: {link}, {ratios}, {turned}, {papers}.")
     return "\n\n".join(parts)
 
 
@@ -161,7 +162,7 @@ def _cached(profile) -> str:
     if profile.rendered == "streamed":
         return "each rendered anew"
     wide = profile.options.get("wide_people")
-    sides = f"; of {wide:,}, each from three sides, for `wide`" if wide else ""
+    sides = f"; of {wide:,}, each from three sides, for `wide` and `one-pass`" if wide else ""
     return f"the cached pictures of {profile.people['train']:,} people{sides}; repeated and augmented"
 
 
