@@ -124,6 +124,46 @@ def test_tables_of_records(tmp_path):
     assert tables.ring_curves(nothing, "edge").empty
 
 
+def test_trainings_are_compared_with_the_baseline_of_their_seed_person_by_person():
+    columns = ["study", "cell", "without", "seed", "samples", "seconds", "device", "commit"]
+    columns += ["test_set", "metric", "normaliser", "mean", "n", "values"]
+    truth, rows = [2.0, 4.0, 6.0, 8.0], []
+    for seed, factors in ((0, {"nothing": 1.0, "hair": 1.5, "light": 0.5}), (1, {"hair": 1.5})):
+        for name, factor in factors.items():
+            values = [factor * value for value in truth]
+            row = dict.fromkeys(columns, "") | {"without": name, "seed": seed, "values": values}
+            rows.append(row | {"test_set": "t", "metric": "exact", "normaliser": "mm", "mean": 5.0, "n": 4})
+    found = pd.DataFrame(rows, columns=columns)
+    asked = {"varied": "without", "baseline": "nothing", "test_set": "t"}
+    ratios = tables.compared(found, ("exact", "mm"), **asked)
+    assert ratios[["without", "seed", "n"]].values.tolist() == [["hair", 0, 4], ["light", 0, 4]]
+    # paired: errors that are everywhere half as large again have no spread, however people differ
+    assert ratios.loc[0, ["ratio", "low", "high"]].tolist() == pytest.approx([1.5] * 3)
+    assert ratios.loc[1, ["ratio", "low", "high"]].tolist() == pytest.approx([0.5] * 3)
+    rows[1]["values"] = [3.0, 2.0, 15.0, 10.0]
+    (hair, _) = tables.compared(pd.DataFrame(rows), ("exact", "mm"), **asked).to_dict("records")
+    assert hair["ratio"] == pytest.approx(30 / 20)
+    assert hair["low"] < 1.5 < hair["high"]
+    assert tables.compared(found, ("depth", "mm"), **asked).empty
+
+
+def test_grids_stand_side_by_side_under_their_titles():
+    columns = ["study", "cell", "beards", "seed", "samples", "seconds", "device", "commit"]
+    columns += ["test_set", "metric", "normaliser", "mean", "n"]
+    about = {"study": "s", "cell": "c", "samples": 1, "seconds": 1.0, "device": "cpu", "commit": "", "n": 3}
+    rows = [
+        about | {"beards": "no", "seed": seed, "test_set": where, "metric": "exact", "normaliser": "mm",
+                 "mean": mean + seed}
+        for seed in (0, 1) for where, mean in (("men", 2.0), ("women", 4.0))
+    ]  # fmt: skip
+    found = pd.DataFrame(rows, columns=columns)
+    shape = ("exact", "mm")
+    asked = {"of men": ("men", shape), "of none": ("nobody", shape), "of women": ("women", shape)}
+    joined = tables.beside(found, asked, rows="beards")
+    assert joined.loc["no"].to_dict() == {"of men": "2.50 ± 0.50", "of women": "4.50 ± 0.50"}
+    assert tables.beside(found[:0], asked, rows="beards").empty
+
+
 def test_ring_curves_read_the_names_of_scores():
     rows = [
         {"edge": "hard", "seed": seed, "samples": 1, "test_set": "t", "metric": metric, "normaliser": "mm",

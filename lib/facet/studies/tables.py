@@ -1,10 +1,13 @@
 """A study's records as the tables and curves that a reader meets: means over seeds with their spread."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from facet.evaluation.statistics import ratio
+from facet.evaluation.tables import measure_name
 from facet.paths import REPORTS
 from facet.studies.queue import read, record_path
 from facet.studies.registry import find, summary, table
@@ -51,7 +54,7 @@ def grid(
     chosen = summary(chosen[chosen["test_set"] == test_set])
     if chosen.empty:
         return pd.DataFrame()
-    name = f"{measure[0]} ({measure[1]})"
+    name = measure_name(*measure)
     chosen["text"] = [
         f"{row.mean_:.{digits}f}" + (f" ± {row.spread / 2:.{digits}f}" if row.seeds > 1 else "")
         for row in chosen.rename(columns={"mean": "mean_"}).itertuples()
@@ -61,6 +64,56 @@ def grid(
     wide = chosen.pivot(index=rows, columns="column", values="text").fillna("–")
     wide.columns.name = None
     return wide.loc[order[0], order[1]]
+
+
+def beside(
+    found: pd.DataFrame, columns: Mapping[str, tuple[str, tuple[str, str]]], *, rows: str
+) -> pd.DataFrame:
+    """Several :func:`grid` of one column each, side by side; those without scores are left out.
+
+    Args:
+        columns: title → (test set, (metric, normaliser)).
+    """
+    parts = {
+        title: grid(found, measure, rows=rows, test_set=test_set)
+        for title, (test_set, measure) in columns.items()
+    }
+    shown = [part.set_axis([title], axis=1) for title, part in parts.items() if len(part)]
+    return pd.concat(shown, axis=1) if shown else pd.DataFrame()
+
+
+def compared(
+    found: pd.DataFrame, measure: tuple[str, str], *, varied: str, baseline: str, test_set: str
+) -> pd.DataFrame:
+    """Mean error of each training over that of the baseline of its seed, with a 95 % interval over people.
+
+    Both are resampled together, as they were scored on the same samples; each sample shows another person.
+
+    Args:
+        found: scores of `known` that keep the values of the samples; measure: (metric, normaliser).
+        varied: column of what is varied; baseline: its value that the others are compared with.
+
+    Returns:
+        A row a training but the baselines: varied, seed, test_set, metric, normaliser, ratio, low, high, n;
+        none for a seed whose baseline is missing.
+    """
+    metric, normaliser = measure
+    same = (found["metric"] == metric) & (found["normaliser"] == normaliser)
+    chosen, rows = found[same & (found["test_set"] == test_set)], []
+    for seed, group in chosen.groupby("seed", sort=False):
+        values = dict(zip(group[varied], group["values"], strict=True))
+        about = {"test_set": test_set, "metric": metric, "normaliser": normaliser}
+        frame = pd.DataFrame(
+            {"model": name, "sample": k, "identity": k, "value": value, **about}
+            for name, samples in values.items()
+            for k, value in enumerate(samples)
+        )
+        for name in values if baseline in values else ():
+            if name != baseline:
+                (row,) = ratio(frame, name, baseline, metric=metric, normaliser=normaliser).to_dict("records")
+                rows.append({varied: name, "seed": seed, **about} | row)
+    columns = [varied, "seed", "test_set", "metric", "normaliser", "ratio", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def ring_curves(found: pd.DataFrame, varied: str) -> pd.DataFrame:
