@@ -25,6 +25,7 @@ WORDS = {
     "landmarks": "landmark error",
     "icp": "ICP error",
     "icp-reverse": "ICP error from the truth",
+    "under-15-degrees": "angles under 15°",
 }
 UNITS = ("mm", "pixels", "levels", "%")  # what is no share of something
 RATIOS = (
