@@ -29,6 +29,7 @@ from facet.studies import (
     scores,
     table,
     volumes,
+    yardsticks,
 )
 from facet.studies import train as training
 from facet.synthetic import eye_assets
@@ -262,8 +263,8 @@ def test_a_cell_stopped_in_time_ends_as_one_that_was_not(home, tmp_path, monkeyp
 
 @pytest.mark.slow
 @pytest.mark.assets
-def test_bearded_men_are_scored_against_either_surface(home, tmp_path):
-    """After one step a network knows no beards, and is the same distance from both but where beards are."""
+def test_bearded_men_are_scored_against_either_surface(home, tmp_path, monkeypatch):
+    """After one step a network knows no beards: as far from both surfaces, but where beards are."""
     tiny = beards.study(samples=8, train_people=2, validation_people=2, test_people=6)
     where = {"reports": tmp_path / "reports", "cache": tmp_path / "cache"}
     assert run(tiny, only="image-and-target-seed0", device="cpu", **where) == []
@@ -276,6 +277,16 @@ def test_bearded_men_are_scored_against_either_surface(home, tmp_path):
     assert count == outer.loc["exact", "n"] == bare.loc["exact-part", "n"] == outer.loc["exact-part", "n"]
     whole, part = (abs(bare.loc[m, "mean"] - outer.loc[m, "mean"]) for m in ("exact", "exact-part"))
     assert part > 2 * whole > 0
+    monkeypatch.setattr(yardsticks, "find", {"beards": tiny}.get)
+    asked = {"change": "bearded", "gender": "male"}
+    skin = yardsticks.mean_faces("beards", beards.MEN, **asked).set_index(["system", "metric", "normaliser"])
+    hair = yardsticks.mean_faces("beards", f"{beards.MEN}-beards", volume=True, **asked)
+    assert (skin["n"] == count).all()
+    by = skin["mean"].loc[:, ["exact", "exact-unaligned"], "mm"].droplevel("normaliser").unstack()
+    assert by.loc["mean-face", "exact"] == pytest.approx(by.loc["mean-face-true-pose", "exact"], rel=1e-4)
+    assert by["exact-unaligned"]["mean-face"] > 2 * by["exact-unaligned"]["mean-face-true-pose"]
+    assert (hair["mean"].to_numpy() != skin["mean"].to_numpy()).any()
+    assert set(hair["test_set"]) == {f"{beards.MEN}-beards"}
 
 
 def test_a_part_of_the_face_is_scored_in_millimetres_after_the_whole_is_aligned(generator, monkeypatch):

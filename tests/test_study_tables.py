@@ -161,6 +161,10 @@ def test_grids_stand_side_by_side_under_their_titles():
     asked = {"of men": ("men", shape), "of none": ("nobody", shape), "of women": ("women", shape)}
     joined = tables.beside(found, asked, rows="beards")
     assert joined.loc["no"].to_dict() == {"of men": "2.50 ± 0.50", "of women": "4.50 ± 0.50"}
+    known = {"system": "mean-face", "test_set": "men", "metric": "exact", "normaliser": "mm", "mean": 3.456}
+    first = tables.beside(found, asked, rows="beards", yardsticks=pd.DataFrame([known]))
+    assert first.loc["mean-face"].to_dict() == {"of men": "3.46", "of women": "–"}
+    assert first.index.tolist() == ["mean-face", "no"]
     assert tables.beside(found[:0], asked, rows="beards").empty
 
 

@@ -67,19 +67,39 @@ def grid(
 
 
 def beside(
-    found: pd.DataFrame, columns: Mapping[str, tuple[str, tuple[str, str]]], *, rows: str
+    found: pd.DataFrame,
+    columns: Mapping[str, tuple[str, tuple[str, str]]],
+    *,
+    rows: str,
+    yardsticks: pd.DataFrame | None = None,
+    digits: int = 2,
 ) -> pd.DataFrame:
     """Several :func:`grid` of one column each, side by side; those without scores are left out.
 
     Args:
         columns: title → (test set, (metric, normaliser)).
+        yardsticks: rows that come first, as of `yardsticks.mean_faces`.
     """
     parts = {
-        title: grid(found, measure, rows=rows, test_set=test_set)
+        title: grid(found, measure, rows=rows, test_set=test_set, digits=digits)
         for title, (test_set, measure) in columns.items()
     }
-    shown = [part.set_axis([title], axis=1) for title, part in parts.items() if len(part)]
-    return pd.concat(shown, axis=1) if shown else pd.DataFrame()
+    shown = {title: part.set_axis([title], axis=1) for title, part in parts.items() if len(part)}
+    if not shown:
+        return pd.DataFrame()
+    joined = pd.concat(shown.values(), axis=1)
+    if yardsticks is not None:
+        known = yardsticks.set_index(["test_set", "metric", "normaliser", "system"])["mean"]
+        first = {
+            title: [
+                f"{known[key]:.{digits}f}" if (key := (where, *measure, system)) in known.index else "–"
+                for system in yardsticks["system"].unique()
+            ]
+            for title, (where, measure) in columns.items()
+            if title in shown
+        }
+        joined = pd.concat([pd.DataFrame(first, index=yardsticks["system"].unique()), joined])
+    return joined.rename_axis(rows)
 
 
 def compared(
