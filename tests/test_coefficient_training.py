@@ -145,6 +145,16 @@ def test_the_recipes_differ_in_labels_alone():
         recipes.recipe("coefficients", PROFILE, variant="deep")
 
 
+def test_a_profile_may_give_them_a_learning_rate_of_their_own():
+    """In `full` the report's, ten times that of the maps; in `small` the profile's own, which is the same."""
+    for name, rate in (("full", 1e-3), ("small", 1e-3)):
+        profile = profiles.load(name)
+        assert recipes.recipe("coefficients", profile).settings.learning_rate == rate
+        assert recipes.recipe("prn", profile).settings.learning_rate == profile.learning_rate
+    own = profiles.load("small").with_(options={"coefficients_rate": 5e-4})
+    assert recipes.recipe("coefficients", own, variant="wide").settings.learning_rate == 5e-4
+
+
 def test_a_full_resnet_begins_from_imagenet_where_its_file_lies_in_data_raw(tmp_path, monkeypatch):
     """The recipe names the file by its content, and training starts from it; without one nothing changes."""
     monkeypatch.setattr(paths, "RAW", tmp_path)

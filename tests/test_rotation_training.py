@@ -338,18 +338,21 @@ def test_views_go_stale_with_the_networks_that_made_them(monkeypatch):
     assert true == [configuration_hash(recipes.recipe("twoview", PROFILE, variant="true").configuration())]
 
 
-def test_streamed_people_are_refused():
-    streamed = profiles.load("full")
-    with pytest.raises(ValueError, match="profile full streams its people"):
-        recipes.task(recipes.recipe("one-pass", streamed), streamed)
+@pytest.mark.parametrize("pair", sorted(recipes.TRAININGS))
+def test_a_profile_that_streams_has_the_same_trainings_on_stored_people(pair):
+    full = recipes.recipe(pair[0], profiles.load("full"), variant=pair[1])
+    assert full.data.get("rendered", "cached") == "cached"
+    other = recipes.recipe(pair[0], PROFILE, variant=pair[1])
+    assert full.data.keys() == other.data.keys()
 
 
+@pytest.mark.parametrize("stored", ["cached", "streamed"])
 @pytest.mark.parametrize("pair", [("one-pass", ""), ("rotation", "true"), ("twoview", "both")])
-def test_trainings_run(pair, home, monkeypatch, model):
+def test_trainings_run(pair, stored, home, monkeypatch, model):
     """Two steps of each; the rotator is one without a trained network."""
     turner = Rotator(MeanFaceFit(model), Completion(model))
     monkeypatch.setattr(recipes, "rotator", lambda *a, **k: turner)
-    profile = PROFILE.with_(samples=8)
+    profile = PROFILE.with_(samples=8, rendered=stored)
     made = recipes.recipe(pair[0], profile, variant=pair[1])
     task = recipes.task(made, profile, workers=1)
     if pair[0] != "rotation":  # its lessons are of the people of front and profile

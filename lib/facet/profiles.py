@@ -15,8 +15,8 @@ TRAINED_BY = (
     *("generation", "beards", "augmentation", "refinement_width"),
     *("hourglass_width", "hourglass_samples", "hourglass_generation"),
     *("volume_samples", "volume_rate", "volume_augmentation"),
-    *("coefficients_backbone", "coefficients_photo_size", "coefficients_generation", "wide_people"),
-    *("album", "perceptual"),
+    *("coefficients_backbone", "coefficients_photo_size", "coefficients_generation"),
+    *("coefficients_rate", "wide_people", "album", "perceptual"),
 )
 # Of notebooks, how many:
 SHOWN = (

@@ -77,7 +77,7 @@ def _volumetric() -> list[dict]:
         "EOS": (9.71, 15.60, 12.53),
     }
     return [
-        _row(model, "", test_set, "icp", "interocular", value, VOLUMETRIC)
+        _row(model, "", test_set, "mesh", "interocular", value, VOLUMETRIC)
         for model, three in values.items()
         for test_set, value in zip(sets, three, strict=True)
     ]

@@ -62,6 +62,7 @@ def recipe(
         known = ", ".join("-".join(filter(None, (SYSTEM, name))) for name in (*VARIANTS, PHOTOS))
         raise ValueError(f"nothing is known of training {SYSTEM}-{variant}; known: {known}")
     changes = {} if seed is None else {"seed": seed}
+    changes["learning_rate"] = float(profile.options.get("coefficients_rate", profile.learning_rate))
     settings = Settings.from_profile(
         profile, device=device, warmup=min(100, profile.steps // 10), schedule="cosine", patience=0, **changes
     )
