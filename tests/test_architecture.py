@@ -13,7 +13,8 @@ from facet.paths import ROOT
 
 # Left to right: a module imports from its own layer and from those before it.
 LAYERS = (
-    "paths files deadline locks parcel profiles provenance dependencies geometry landmarks68 images jpeg",
+    "paths files deadline devices locks parcel profiles provenance dependencies geometry landmarks68 images "
+    "jpeg",
     "face_model",
     "rendering outline",
     "crop disturb augment heatmaps",

@@ -33,6 +33,8 @@ def bad_files(tmp_path_factory):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "broken.safetensors").write_bytes(b'\x10\x00\x00\x00\x00\x00\x00\x00{"a"')
     (folder / "points.txt").write_text("1 2\n3 four\n")
+    np.savetxt(folder / "short.txt", np.ones((67, 2)))
+    (folder / "none.txt").write_text("")
     np.savetxt(folder / "marks.txt", np.linspace((180, 87), (270, 177), 68))
     np.savetxt(folder / "holes.txt", np.where(np.arange(68)[:, None] < 3, np.nan, np.ones((68, 2))))
     return folder
@@ -59,6 +61,9 @@ def bad_files(tmp_path_factory):
         (["whole.jpg", *BOX, "--model", "gone.safetensors"], "no weights at gone.safetensors"),
         (["whole.jpg", "--box", "9", "9", "3", "3"], "the box of whole.jpg"),
         (["whole.jpg", "--landmarks", "points.txt"], "points.txt does not hold 68 lines"),
+        (["whole.jpg", "--landmarks", "gone.txt"], 'gone.txt does not exist: give a file of 68 lines "x y"'),
+        (["whole.jpg", "--landmarks", "short.txt"], "short.txt holds 67 lines of 2 numbers: write 68 lines"),
+        (["whole.jpg", "--landmarks", "none.txt"], 'none.txt holds nothing: write 68 lines "x y", in pixels'),
         (["whole.jpg", *BOX, "-o", "face.stl"], "the extension must be one of .glb, .obj, .ply"),
         (["whole.jpg", *BOX, "-o", "text.jpg/face.glb"], "text.jpg is not a folder"),
         (["whole.jpg", *BOX, "-o", "/proc/nowhere/face.glb"], "cannot write /proc/nowhere/face.glb"),

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import facet
@@ -121,6 +122,30 @@ def test_the_generator_paints_at_its_own_size(photo, face, monkeypatch):
     assert rotate(photo, 30, face=face, repair=True).image.shape == (64, 64, 3)
     with pytest.raises(ValueError, match="the generator paints 64 pixels, not 96: leave size out"):
         rotate(photo, 30, face=face, repair=True, size=96)
+
+
+@pytest.mark.parametrize("shift", [0.5, -0.5])
+def test_what_the_generator_paints_beyond_white_and_black_is_cut_off(photo, face, monkeypatch, shift):
+    """Eight bits would go round: what is brighter than white would turn dark."""
+
+    class Painter(torch.nn.Module):
+        image_size = 64
+
+        def forward(self, filled, guide):
+            return filled + shift
+
+    plain = rotate(photo, 30, face=face, size=64).image.astype(float) / 255
+    monkeypatch.setattr(photograph, "weights", SimpleNamespace(load=lambda name, device: Painter()))
+    painted = rotate(photo, 30, face=face, repair=True).image.astype(float) / 255
+    expected = np.clip(plain + shift, 0, 1)
+    assert (expected != plain + shift).mean() > 0.05
+    assert np.abs(painted - expected).max() < 0.01
+
+
+def test_a_photo_that_is_not_there_is_told_before_anything_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(photograph, "_completion", lambda device: pytest.fail("too early"))
+    with pytest.raises(ValueError, match=r"gone\.png does not exist"):
+        rotate(tmp_path / "gone.png", 30, repair=True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from facet import files, page, profiles, provenance, report
+from facet import files, jobs, page, profiles, provenance, report
 from facet.paths import PROFILES, ROOT
 
 NOTEBOOK = "10_prn"
@@ -152,6 +152,40 @@ def test_environment_overrides_a_literal(home, monkeypatch):
     assert report.start(NOTEBOOK, profile="small", seed=0).profile.name == "small"
     with pytest.raises(ValueError, match="auto, always or never"):
         report.start(NOTEBOOK, profile="small", train="sometimes")
+    with pytest.raises(ValueError, match="device 'tpu9' cannot be used on this machine: take cpu"):
+        report.start(NOTEBOOK, profile="small", device="tpu9")
+    monkeypatch.setenv("FACET_SEED", "three")
+    with pytest.raises(ValueError, match="FACET_SEED is 'three' in the environment: set it to a whole"):
+        report.start(NOTEBOOK, profile="small")
+
+
+def test_a_damaged_provenance_is_named(tmp_path):
+    path = tmp_path / "provenance.json"
+    assert provenance.read(path) == {}
+    path.write_text('<<<<<<< HEAD\n{"30_evaluation": {}}\n')
+    with pytest.raises(ValueError, match=r"provenance\.json is damaged .* take it back from git"):
+        provenance.read(path)
+
+
+def test_a_job_is_done_again_when_its_results_or_its_stamp_were_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(jobs, "RUNS", tmp_path / "runs")
+    (job,) = jobs.find("smoke", only="01")
+    result = tmp_path / "reports" / "smoke" / "tables" / "a.csv"
+    for path in (result, job.stamp):
+        path.parent.mkdir(parents=True)
+    result.write_text("1")
+    stamp = json.dumps({"results": {"tables/a.csv": files.sha256(result)}})
+
+    def kept(text):
+        job.stamp.write_text(text)
+        job.forget_if_changed()
+        return job.stamp.exists()
+
+    assert kept(stamp)
+    assert not kept(stamp[:-5])
+    result.write_text("2")
+    assert not kept(stamp)
 
 
 def test_equal_results_are_equal_bytes(home):

@@ -180,7 +180,7 @@ def _check_minutes(options: argparse.Namespace) -> None:
 
 def _check_device(options: argparse.Namespace) -> None:
     """Before anything is rendered for a training that could not start."""
-    from facet.reconstruction.pipeline import device_of
+    from facet.devices import device_of
 
     device_of(None if options.device == "auto" else options.device)
 

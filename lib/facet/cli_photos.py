@@ -1,6 +1,7 @@
 """The commands that take photographs: `facet reconstruct` and `facet rotate`."""
 
 import argparse
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -195,9 +196,17 @@ def _print_notes(face) -> None:
 def _read_landmarks(path: str):
     if path == "network":
         return path
+    if not Path(path).is_file():
+        raise ValueError(f'{path} does not exist: give a file of 68 lines "x y", or the word network')
     import numpy as np
 
     try:
-        return np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a file without lines
+            found = np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=2)
     except ValueError as error:
         raise ValueError(f"{path} does not hold 68 lines of two numbers ({error})") from error
+    if len(found) != 68 or found.shape[1] not in (2, 3):
+        lines = f"{len(found)} lines of {found.shape[1]} numbers" if found.size else "nothing"
+        raise ValueError(f'{path} holds {lines}: write 68 lines "x y", in pixels of the photo')
+    return found

@@ -110,12 +110,17 @@ class Job:
         return REPORTS / self.profile / "notebooks" / f"{self.name}.ipynb"
 
     def forget_if_changed(self) -> None:
-        """Remove the stamp when a result it lists is missing or was changed since."""
-        if self.stamp.is_file():
+        """Remove the stamp when a result it lists is missing or was changed since, or it cannot be read."""
+        if not self.stamp.is_file():
+            return
+        home = REPORTS / self.profile
+        try:
             results = json.loads(self.stamp.read_text(encoding="utf-8"))["results"]
-            home = REPORTS / self.profile
-            if any(not (home / n).is_file() or sha256(home / n) != s for n, s in results.items()):
-                self.stamp.unlink()
+            changed = any(not (home / n).is_file() or sha256(home / n) != s for n, s in results.items())
+        except ValueError:
+            changed = True
+        if changed:
+            self.stamp.unlink()
 
 
 def find(

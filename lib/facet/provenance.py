@@ -81,8 +81,19 @@ def short(path: Path) -> str:
 
 
 def read(path: Path) -> dict:
-    """The entries of a provenance.json by notebook; empty when there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The entries of a provenance.json by notebook; empty when there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): take it back from git, or remove it and run the notebooks again"
+        ) from error
 
 
 @contextmanager

@@ -45,7 +45,11 @@ def resolve(name: str, value):
     given = os.environ.get(f"FACET_{name.upper()}")
     if not given or name in _injected():
         return value
-    return int(given) if name == "seed" else given
+    if name != "seed":
+        return given
+    if not given.isdecimal():
+        raise ValueError(f"FACET_SEED is {given!r} in the environment: set it to a whole number, or unset it")
+    return int(given)
 
 
 def _injected() -> set[str]:
@@ -83,7 +87,8 @@ def start(
 
     Raises:
         FileNotFoundError: no such profile.
-        ValueError: train is none of the three words.
+        ValueError: train is none of the three words; the seed is no whole number; this machine has no such
+            device.
     """
     profile = resolve("profile", profile)
     if not isinstance(profile, Profile):
@@ -98,12 +103,14 @@ def start(
 
 
 def settle_device(device: str) -> str:
-    """ "auto" becomes "cuda" where CUDA is available, else "cpu"; other names are kept."""
-    if device != "auto":
-        return device
-    import torch
+    """ "auto" becomes "cuda" where CUDA is available, else "cpu"; other names are kept.
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    from facet.devices import device_of
+
+    return str(device_of(None if device == "auto" else device))
 
 
 def set_threads(threads: int) -> None:

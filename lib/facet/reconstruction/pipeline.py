@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facet.crop import crop_image, invert, lift
+from facet.devices import device_of
 from facet.geometry import similarity, transform_points
 from facet.images import ImageLike
 from facet.reconstruction import correction, detect, weights
@@ -254,23 +255,6 @@ def head_pose(vertices: Tensor, face) -> Pose:
     weight = (face.weight > 0).to(torch.float64)  # the rim of neck moves with the neck
     found = similarity(face.mean[None].double(), vertices[None].double(), weight, reflect=True)
     return Pose(*(float(angle[0]) for angle in found.head_pose()))
-
-
-def device_of(name: str | torch.device | None) -> torch.device:
-    """The device of a name; None is a CUDA device if there is one, else the CPU.
-
-    Raises:
-        ValueError: this machine has no such device.
-    """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # AssertionError: torch was built without CUDA
-        raise ValueError(
-            f"device {str(name)!r} cannot be used on this machine: take cpu, or leave it out"
-        ) from None
-    return device
 
 
 def _check_asked(network: nn.Module, output: str, *, correct: bool, refine: bool, prior: bool) -> None:

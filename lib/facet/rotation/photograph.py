@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from facet.crop import crop_image, lift
+from facet.devices import device_of
 from facet.files import write_beside
 from facet.geometry import transform_points
 from facet.images import ImageLike, load_image
@@ -24,7 +25,7 @@ from facet.reconstruction import Reconstruction, reconstruct, weights
 from facet.reconstruction.crops import square
 from facet.reconstruction.detect import box_of
 from facet.reconstruction.export import PICTURES, check_target
-from facet.reconstruction.pipeline import device_of, face_model_of
+from facet.reconstruction.pipeline import face_model_of
 from facet.reconstruction.result import Pose
 from facet.rotation.head import Completion
 from facet.rotation.rotator import Rotator
@@ -106,11 +107,11 @@ def rotate(
     else:
         check_yaw(yaw)
     _check_how(how, face)
+    image = load_image(photo)
     device = device_of(device)
     completion = _completion(str(device))
     generator = weights.load("rotation", device) if repair else None
     size = _size(size, generator)
-    image = load_image(photo)
     face = reconstruct(photo, device=device, **how) if face is None else face  # messages name the photo
     if len(face.vertices) != len(completion.face.mean):
         raise ValueError(f"{face.system} gives no face patch that could be turned: take another model")

@@ -186,5 +186,5 @@ def background(photos: Tensor, outline: Tensor, size: int, *, shown: Tensor | No
 
 @torch.no_grad()
 def repaired(view: View, generator: nn.Module) -> View:
-    """The view as a generator finishes it."""
-    return replace(view, image=generator(view.filled, view.guide()))
+    """The view as a generator finishes it; its colours are cut off at 0 and 1, as a stored picture's are."""
+    return replace(view, image=generator(view.filled, view.guide()).clamp(0.0, 1.0))
