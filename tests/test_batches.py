@@ -10,6 +10,7 @@ from facet import paths
 from facet.augment import Augmentation
 from facet.evaluation import mean_face_rows
 from facet.face_model import files, sampler, vertices_from_map
+from facet.geometry import angle_between, image_flip, rotation_matrix, similarity
 from facet.synthetic import test_sets
 from facet.synthetic.batches import FRONT, LEFT, RIGHT, VALIDATION, Batches, Validation
 from facet.synthetic.dataset import open_pictures
@@ -272,6 +273,43 @@ def test_pairs_test_set(monkeypatch):
     assert not torch.equal(samples[0]["images"][3:], samples[1]["images"][3:])
     assert len(list(found.head(1))) == 2
     assert [s["side"] for s in found.person(1)] == ["left", "right"]
+
+
+def samples_and_own_faces(pictures, views):
+    """Samples of a test set, their number under each name, and the people's faces (N, V, 3) in mm."""
+    model, subjects = studio().model, pictures.subjects
+    samples = list(test_sets.TestSet("tiny", pictures, model, views))
+    names = ("scale", "yaw", "pitch", "roll")
+    faces = model.blend(subjects.alpha_id, subjects.alpha_exp).repeat_interleave(len(views), dim=0)
+    vertices = torch.stack([sample["vertices"] for sample in samples])
+    return vertices, faces, {name: torch.tensor([s[name] for s in samples]) for name in names}
+
+
+def test_scale_and_pose_of_pairs_lead_from_faces_to_their_vertices():
+    """They are those of the similarity that fits best, but for a little perspective."""
+    pictures = open_pictures(tiny("test", people=2, jitter=True), workers=1)
+    vertices, faces, told = samples_and_own_faces(pictures, ((FRONT, LEFT), (LEFT, FRONT), (RIGHT, FRONT)))
+    assert all(told[name].abs().max() > 2 for name in ("yaw", "pitch", "roll"))
+    fitted = similarity(faces, vertices, reflect=True)
+    torch.testing.assert_close(told["scale"], fitted.scale, rtol=0.04, atol=0)
+    rotation = image_flip(fitted.rotation) @ fitted.rotation
+    apart = angle_between(rotation_matrix(told["yaw"], told["pitch"], told["roll"]), rotation)
+    print(apart, told["scale"]/fitted.scale, told)
+    assert apart.max() < 2.0
+
+
+def test_scale_and_pose_of_the_florence_set_give_its_depth():
+    """Depth is a length even near the camera: it is linear in the face, by scale times R's third row."""
+    pictures = open_pictures(tiny("test", "florence", people=1, jitter=True, first=200, shard=1), workers=1)
+    vertices, faces, told = samples_and_own_faces(pictures, tuple((view,) for view in range(27)))
+    assert set(told["pitch"].tolist()) == {-15, 0, 15}
+    known = torch.nn.functional.pad(faces[:1], (0, 1), value=1.0).double()
+    row = torch.linalg.lstsq(known, vertices[:, :, 2].mT[None].double()).solution[0, :3].mT.float()
+    torch.testing.assert_close(told["scale"], row.norm(dim=1), rtol=1e-3, atol=0)
+    across, up, ahead = (row / row.norm(dim=1, keepdim=True)).unbind(1)
+    torch.testing.assert_close(told["yaw"], torch.rad2deg(-across.asin()), rtol=0, atol=0.1)
+    torch.testing.assert_close(told["pitch"], torch.rad2deg(torch.atan2(-up, ahead)), rtol=0, atol=0.1)
+    assert not told["roll"].any()
 
 
 def test_florence_test_set_and_its_mean_face_rows(monkeypatch):

@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 import torch
 from tiny_people import tiny
+from torch.nn import functional
 
 from facet import face_model
 from facet.face_model import PARTS
@@ -133,9 +134,13 @@ def test_light_from_one_side_lights_that_side():
 def test_truth_pack():
     cast, shots = bare(*tables(yaw=(0.0, 80.0)))
     sampler = face_model.sampler(atelier().model, 32)
-    truth = truth_of(atelier(), sampler, cast, shots, size=SIZE, shift=0)
-    person = truth.segmentation > 0
-    assert torch.equal(person, ~truth.depth.isnan() & person)
+    exposure = portrait.expose(atelier(), cast, shots, size=SIZE, shift=0)
+    truth = truth_of(atelier(), sampler, cast, shots, size=SIZE, shift=0, exposure=exposure)
+    person, k = truth.segmentation > 0, scenes.SUPERSAMPLING
+    samples = exposure.scene.fragments.mask.view(4, SIZE, k, SIZE, k)
+    assert torch.equal(~truth.depth.isnan(), samples.any(dim=4).any(dim=2))
+    assert not (person & truth.depth.isnan()).any()
+    assert person[samples.all(dim=4).all(dim=2)].all()
     unit = truth.normals.norm(dim=1)[person]
     torch.testing.assert_close(unit, torch.ones_like(unit), atol=1e-4, rtol=0)
     assert truth.normals[:, 2][person].mean() > 0.3  # toward the camera
@@ -152,6 +157,67 @@ def test_truth_pack():
     counts = torch.bincount(truth.segmentation[0].flatten().long(), minlength=len(CLASSES))
     assert counts[CLASSES.index("skin")] > 400
     assert counts[CLASSES.index("hair")] == counts[CLASSES.index("accessory")] == 0
+
+
+def seen_from_far():
+    """Two pictures of a bare head, without perspective, their truth, and where the mean face shows."""
+    cast, shots = bare(*tables(people=1, yaw=(0.0, -30.0)))
+    shots.views.distance = torch.full_like(shots.views.distance, torch.inf)
+    truth = truth_of(atelier(), face_model.sampler(atelier().model, 8), cast, shots, size=SIZE, shift=0)
+    return cast, shots, truth, truth.pncc.amax(dim=1) > 0
+
+
+def test_depth_and_place_at_the_landmarks_are_theirs():
+    """Half a pixel of depth from the plane of the head's origin, a hundredth of the mean face's box."""
+    cast, shots, truth, face = seen_from_far()
+    model, views = atelier().model, shots.views
+    chosen = cast.subjects.rows(views.subject)
+    turned = model.blend(chosen.alpha_id, chosen.alpha_exp)[:, model.landmarks] @ views.rotation().mT
+    pixels = views.scale[:, None, None] * turned * torch.tensor([1.0, -1.0, 1.0])
+    grid = (2 * (pixels[..., :2] + views.centre[:, None] + 0.5) / SIZE - 1)[:, :, None]
+    layers = torch.cat((truth.depth[:, None], truth.pncc, face[:, None]), dim=1)
+    found = functional.grid_sample(layers, grid, align_corners=False)[..., 0].mT  # (M, 68, 5)
+    solid = truth.landmark_seen & (found[..., 4] > 0.999)  # no hole of eyes or mouth beside it
+    assert (solid.sum(dim=1) > 40).all()
+    depth = pixels[..., 2][solid]
+    assert depth.max() - depth.min() > 15
+    assert (found[..., 0][solid] - depth).abs().quantile(0.8) < 0.5
+    low, high = model.mean.amin(dim=0), model.mean.amax(dim=0)
+    place = ((model.mean[model.landmarks] - low) / (high - low)).expand(2, -1, -1)[solid]
+    apart = (found[..., 1:4][solid] - place).abs()
+    assert apart.quantile(0.8, dim=0).max() < 0.015
+    assert place.std(dim=0).min() > 0.1
+
+
+def test_normals_are_the_slopes_of_the_depth():
+    """Across and down the picture, where neighbours are of the face too."""
+    _, _, truth, face = seen_from_far()
+    down, across = torch.gradient(truth.depth, dim=(1, 2))
+    slopes = functional.normalize(torch.stack((-across, -down, torch.ones_like(down)), dim=1), dim=1)
+    inner = functional.avg_pool2d(face.float()[:, None], 3, stride=1, padding=1)[:, 0] > 0.999
+    angle = torch.rad2deg((slopes * truth.normals).sum(dim=1)[inner].clamp(max=1).acos())
+    assert len(angle) > 3000
+    assert angle.quantile(0.8) < 4
+    assert truth.normals.movedim(1, 3)[inner].std(dim=0).min() > 0.1
+
+
+def test_albedo_is_the_colour_of_what_is_seen():
+    """Plain cloth has its linear colour in any light, but for a little unevenness; beside people is none."""
+    cast, shots = bare(*tables(yaw=(0.0,)))
+    colour = torch.tensor([0.6, 0.3, 0.1])
+    cast.skin.cloth[:] = colour
+    cast.skin.weave[:] = torch.tensor([0.0, 1.0, 12.0, 0.0])
+    truth = truth_of(atelier(), face_model.sampler(atelier().model, 8), cast, shots, size=SIZE, shift=0)
+    cloth = (truth.segmentation == CLASSES.index("cloth")).float()[:, None]
+    inner = functional.avg_pool2d(cloth, 3, stride=1, padding=1, count_include_pad=False)[:, 0] > 0.999
+    shares = truth.albedo.movedim(1, 3)[inner] / colour
+    assert len(shares) > 100
+    assert (shares.median(dim=0).values - 1).abs().max() < 0.1
+    assert (shares.amax(dim=1) - shares.amin(dim=1)).quantile(0.8) < 0.01
+    empty = truth.depth.isnan()
+    assert empty.any()
+    for layer in (truth.albedo, truth.normals, truth.pncc):
+        assert not layer.movedim(1, 3)[empty].any()
 
 
 def test_picture_and_truth_share_a_scene():

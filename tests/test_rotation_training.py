@@ -1,5 +1,6 @@
 """From stored people to trainings: stores, second photos, lessons, recipes, the pipeline, its evaluation."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +27,7 @@ from facet.rotation.store import Store
 from facet.synthetic import test_sets
 from facet.synthetic.batches import FRONT, Batches
 from facet.synthetic.dataset import open_pictures
+from facet.synthetic.render import truth_maps
 from facet.synthetic.told import ToldBatches
 from facet.training import common, configuration_hash
 from facet.training import recipes as base
@@ -240,6 +242,39 @@ def test_colours_over_uv_are_those_of_the_pictures(people, model):
     assert torch.equal(turned[1][1], colours.flip(3))
     torch.testing.assert_close(turned[1][0][:, 1], target[:, 1].flip(2), atol=1e-3, rtol=0)
     assert torch.equal(turned[0], images.flip(3)) or (turned[0] - images.flip(3)).abs().max() < 1e-4
+
+
+def test_colours_over_uv_are_read_where_the_face_is(people, model):
+    """Red grows to the right and green downward: they tell the place in the stored picture."""
+    size, shift = people.description.window
+    ramp = np.round(np.linspace(0, 255, size)).astype(np.uint8)
+    picture = np.stack(np.broadcast_arrays(ramp, ramp[:, None], np.uint8(0)))
+    images = [np.broadcast_to(picture, (len(shard), 1, *picture.shape)) for shard in people.images]
+    fronts = replace(people, images=images, views=people.views.rows(slice(None, None, 3)))
+    colour_sampler, none = sampler(model, SIZE // 4), Augmentation.preset("none")
+    batches = ToldBatches(fronts, None, "front", 4, none, colour_sampler=colour_sampler)
+    colours, seen = batches.colours(torch.arange(4))
+    places = truth_maps(colour_sampler, fronts.subjects, fronts.views)[:, :2]
+    clear = (seen[:, 0] > 0) & (places > 0).all(dim=1) & (places < SIZE - 1).all(dim=1)
+    assert clear.float().mean() > 0.5
+    apart = colours[:, :2] - (places + shift) / (size - 1)
+    assert apart.movedim(1, 3)[clear].abs().max() < 0.004  # a third of a pixel
+    assert colours[:, 2].max() == 0
+
+
+def test_the_picture_that_sees_a_place_best_says_its_colour(people, model):
+    """Fronts all red, left pictures green, right ones blue: nose and cheeks show which it was."""
+    colour = 255 * np.eye(3, dtype=np.uint8)[:, :, None, None]
+    images = [np.broadcast_to(colour, shard.shape) for shard in people.images]
+    maps = sampler(model, SIZE // 4)
+    painted = replace(people, images=images)
+    batches = ToldBatches(painted, None, "all-poses", 4, Augmentation.preset("none"), colour_sampler=maps)
+    colours, seen = batches.colours(torch.arange(4))
+    assert ((colours.sum(dim=1) - 1).abs()[seen[:, 0] > 0] < 1e-3).all()
+    row = colours.mean(dim=0)[:, 5:11].mean(dim=1)  # between brows and mouth
+    assert row[:, 7:9].mean(dim=1).argmax() == 0
+    assert row[:, -3:].mean(dim=1).argmax() == 1  # the subject's left, which left pictures show
+    assert row[:, :3].mean(dim=1).argmax() == 2
 
 
 def test_told_targets_have_the_beards_that_they_are_asked_for(people, model):

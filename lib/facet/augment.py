@@ -114,7 +114,8 @@ PRESETS: dict[str, Augmentation] = {
     "twoview": Augmentation(rotation=45.0, channel_scale=(0.9, 1.2), boxes=0.5),
     # Rotation 4.2: after the views are made, so no geometry.
     "rotation": Augmentation(channel_scale=(0.6, 1.4), boxes=0.5),
-    # Residual 3.2.3: one to three of Gaussian noise, random noise and a mask patch (strengths not stated).
+    # Residual 3.2.3: one to three of Gaussian noise, random noise and a mask patch (strengths not stated; the
+    # patch lies on the face there, anywhere in the crop here).
     "residual": Combined(
         rotation=45.0,
         scale=(0.7, 1.3),

@@ -1,9 +1,9 @@
 """Beards in image and target, in the image only, or not at all: an experiment that once failed, again.
 
-A thesis (Rotation, NTNU 2021) added beards to its synthetic people and to their shapes, and its network grew
-worse. Here half of the people are men, and in two of three cells every man is bearded; the targets are the
-surface with the beard's volume, or the bare skin below it. All are tested on the same held-out men with
-beards, against either surface, and on held-out people without.
+A thesis (Rotation, NTNU 2021) had beards on its synthetic people and in their shapes, and suspected that this
+had harmed its network; it did not try without. Here half of the people are men, and in two of three cells
+every man is bearded; the targets are the surface with the beard's volume, or the bare skin below it. All are
+tested on the same held-out men with beards, against either surface, and on held-out people without.
 """
 
 from facet.face_model import load

@@ -16,7 +16,7 @@ from facet.networks.ranges import to_pixels
 from facet.training import seams
 from facet.training.losses import PositionLoss
 
-# The 29 pairs of the 58 landmarks that do not lie on the midline: (subject's right, subject's left).
+# The 29 pairs of the 58 landmarks that do not lie on the midline; what stands first has no meaning.
 PAIRS = tuple((i, j) for i, j in enumerate(FLIP) if i < j)
 _TINY = 1e-12  # under a root: its gradient at 0 stays finite
 
