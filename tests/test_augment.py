@@ -89,6 +89,28 @@ def test_positive_turn_is_clockwise_and_lowers_roll():
     torch.testing.assert_close(pitch, torch.full((6,), 10.0), atol=1e-3, rtol=0)
 
 
+def spans(values: torch.Tensor, low: float, high: float) -> bool:
+    """Whether values lie in a range and reach to within 1.5 % of it at both ends."""
+    lowest, highest, slack = float(values.min()), float(values.max()), 1e-5
+    reach = 0.015 * (high - low)
+    return low - slack <= lowest < low + reach and high - reach < highest <= high + slack
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_geometry_is_drawn_from_the_whole_of_its_ranges(flip):
+    """Turn, size and the place of the crop's centre in 2,000 crops; mirrored ones are mirrored back."""
+    ranges = Augmentation(rotation=30.0, scale=(0.8, 1.3), translation=0.05, flip=flip)
+    matrix = draw_geometry(generator(4), 2000, ranges, image_size=SIZE).matrices[:, 0]
+    centre = torch.full((2,), (SIZE - 1) / 2)
+    shift = matrix[..., :2] @ centre + matrix[..., 2] - centre
+    if flip:
+        matrix, shift = matrix * torch.tensor([[-1.0], [1.0]]), shift * torch.tensor([-1.0, 1.0])
+    assert spans(torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0])), -30.0, 30.0)
+    assert spans(torch.linalg.det(matrix[..., :2]).sqrt(), 0.8, 1.3)
+    for along in shift.T:
+        assert spans(along, -0.05 * SIZE, 0.05 * SIZE)
+
+
 def test_mirrored_map_is_a_head_turned_the_other_way():
     """A mirror-symmetric face at yaw 30, roll 8, mirrored: the face at yaw −30, roll −8, texel by texel."""
     u, v = torch.meshgrid((torch.arange(16) + 0.5) / 16, (torch.arange(16) + 0.5) / 16, indexing="xy")
@@ -183,6 +205,42 @@ def test_grey_contrast_and_gamma_formulas():
     power = torch.log(bent) / torch.log(photos)
     assert float((power.amax(dim=(1, 2, 3)) - power.amin(dim=(1, 2, 3))).max()) < 1e-3
     assert 0.5 <= float(power.min()) <= float(power.max()) <= 2.0
+
+
+def test_brightness_is_one_offset_a_photo():
+    photos = torch.rand((500, 3, 4, 4), generator=generator()) * 0.6 + 0.2
+    offset = (disturb.colours(photos, generator(1), Augmentation(brightness=0.1)) - photos).flatten(1)
+    torch.testing.assert_close(offset, offset[:, :1].expand_as(offset), atol=1e-6, rtol=0)
+    assert spans(offset[:, 0], -0.1, 0.1)
+
+
+def test_saturation_moves_colours_from_their_grey():
+    """All channels' distances from it grow by one factor; the grey of (0.5, 0.4, 0.3) is 0.4185."""
+    photos = background(generator(), 3, 32) * 0.6 + 0.2
+    red, green, blue = photos.unbind(1)
+    grey = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+    for factor in (0.3, 1.2):
+        found = disturb.colours(photos, generator(), Augmentation(saturation=(factor, factor)))
+        torch.testing.assert_close(found, (1 - factor) * grey + factor * photos)
+    colour = torch.tensor([0.5, 0.4, 0.3])
+    pixels = colour.view(1, 3, 1, 1).expand(500, 3, 1, 1)
+    out = disturb.colours(pixels, generator(1), Augmentation(saturation=(0.4, 1.3)))[:, :, 0, 0]
+    factors = (out - 0.4185) / (colour - 0.4185)
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors), atol=1e-4, rtol=0)
+    assert spans(factors[:, 0], 0.4, 1.3)
+
+
+def test_shade_is_a_ramp_of_any_direction_and_up_to_its_strength():
+    """A plane through 1 at the middle; toward where it rises the edge is up to a third brighter."""
+    photos = torch.full((1000, 3, 6, 8), 0.6)
+    ramp = disturb.colours(photos, generator(), Augmentation(shade=1 / 3)).numpy() / 0.6
+    y, x = np.meshgrid(np.linspace(-1, 1, 6), np.linspace(-1, 1, 8), indexing="ij")
+    places = np.stack((np.ones(48), x.ravel(), y.ravel()), axis=1)
+    plane = np.linalg.lstsq(places, ramp[:, 0].reshape(1000, 48).T, rcond=None)[0]
+    np.testing.assert_allclose(ramp.reshape(3000, 48), np.repeat((places @ plane).T, 3, axis=0), atol=1e-6)
+    np.testing.assert_allclose(plane[0], 1, atol=1e-6)
+    assert spans(torch.from_numpy(np.hypot(plane[1], plane[2])), 0, 1 / 3)
+    assert spans(torch.from_numpy(np.arctan2(plane[2], plane[1])), -np.pi, np.pi)
 
 
 def test_blur_equals_scipy():

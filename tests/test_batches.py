@@ -276,7 +276,7 @@ def test_pairs_test_set(monkeypatch):
 
 
 def samples_and_own_faces(pictures, views):
-    """Samples of a test set, their number under each name, and the people's faces (N, V, 3) in mm."""
+    """Vertices (N, V, 3) of a test set's samples, the people's own faces in mm, and what else is told."""
     model, subjects = studio().model, pictures.subjects
     samples = list(test_sets.TestSet("tiny", pictures, model, views))
     names = ("scale", "yaw", "pitch", "roll")
@@ -294,7 +294,6 @@ def test_scale_and_pose_of_pairs_lead_from_faces_to_their_vertices():
     torch.testing.assert_close(told["scale"], fitted.scale, rtol=0.04, atol=0)
     rotation = image_flip(fitted.rotation) @ fitted.rotation
     apart = angle_between(rotation_matrix(told["yaw"], told["pitch"], told["roll"]), rotation)
-    print(apart, told["scale"]/fitted.scale, told)
     assert apart.max() < 2.0
 
 

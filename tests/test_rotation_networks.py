@@ -143,6 +143,21 @@ def test_told_loss_is_zero_for_the_truth_and_judges_maps_alone_in_eval(generator
     assert loss(output, truth) == plain(output, truth) == loss(output, (truth, colours, seen))
 
 
+@pytest.mark.parametrize(("squared", "fine", "coarse"), [(False, 0.03, 0.012), (True, 0.0036, 0.00144)])
+def test_told_loss_counts_each_map_by_its_weight_and_share(generator, squared, fine, coarse):
+    """0.1 of the range is 0.12 of the crop, moved at the texel that has 5 of 20, and 2 of 5 among means."""
+    weight = torch.ones(4, 4)
+    weight[1, 2] = 5
+    loss = ToldLoss(weight, squared=squared, coarse=2, coarse_share=0.25, colour_share=7.0)
+    truth = 4 * torch.rand(1, 3, 4, 4, generator=generator)
+    colours, seen = torch.rand(1, 3, 2, 2, generator=generator), torch.ones(1, 1, 2, 2)
+    right = from_pixels(truth, 4), from_pixels(nn.functional.avg_pool2d(truth, 2), 4)
+    for moved, row, column, wanted in ((0, 1, 2, fine), (1, 0, 1, coarse)):
+        maps = [part.clone() for part in right]
+        maps[moved][0, 1, row, column] += 0.1
+        assert loss((*maps, colours), (truth, colours, seen)).item() == pytest.approx(wanted, abs=5e-6)
+
+
 def test_the_generator_starts_by_giving_the_view_back(generator):
     network = build("rotation", image_size=SIZE, width=0.1)
     view, guide = torch.rand(2, 2, 3, SIZE, SIZE, generator=generator)
@@ -218,6 +233,31 @@ def test_the_right_picture_costs_nothing_but_being_judged(generator):
     assert terms["reconstruction"] == 0
     terms = loss.terms((truth, told), (truth, weight))
     assert terms["features"] < 1e-5
+
+
+class Judges(nn.Module):
+    """Two sizes that judge 2 and 4 guides; features are 1, 2, 3 and 4 pictures."""
+
+    def forward(self, view, guide, picture):
+        return [[picture, 2 * picture, 2 * guide], [3 * picture, 4 * picture, 4 * guide]]
+
+
+def test_every_term_of_the_game_has_its_sign_and_its_factor():
+    """By hand for a picture that is 0.1 off in one half and 0.3 in the other, which counts three times."""
+    apart = torch.tensor([0.1, 0.3]).expand(2, 3, 4, 2)
+    told = torch.cat((torch.zeros(2, 3, 4, 2), torch.ones(2, 3, 4, 2)), dim=1)
+    truth, weight = torch.full((2, 3, 4, 2), 0.4), torch.tensor([1.0, 3.0]).expand(2, 1, 4, 2)
+    loss = GameLoss(Judges(), Shares(perceptual=2.0), nn.L1Loss())
+    terms = loss.terms((truth + apart, told), (truth, weight))
+    wanted = {
+        "adversarial": -0.5 * (2 + 4) / 2,
+        "features": 5 * 0.2 * (1 + 2 + 3 + 4) / 4,
+        "reconstruction": 50 * (0.1 + 3 * 0.3) / (1 + 3),
+        "discriminators": ((1 + 2) + (1 + 4)) / 2,  # the truth, judged above 1, costs nothing
+        "perceptual": 2 * 0.2,
+    }
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(wanted, rel=1e-5)
+    assert loss((truth + apart, told), (truth, weight)).item() == pytest.approx(17.9, rel=1e-5)
 
 
 def test_a_perceptual_share_needs_its_loss():

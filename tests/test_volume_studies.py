@@ -1,5 +1,7 @@
 """What notebook 13 measures: bodies, the voxels' floor, boxes; the study's cells; pictures of volumes."""
 
+import math
+
 import numpy as np
 import pytest
 import tiny_people
@@ -92,6 +94,23 @@ def test_landmarks_are_part_of_an_answer_that_found_them(samples):
     own = volume_studies.ask(nets["vrn-multitask"], samples, marks).landmarks
     assert own.shape == (4, 68, 2)
     assert not torch.equal(own, marks[..., :2])
+
+
+def test_landmark_rows_equal_a_slow_loop(rng):
+    """Mean distance in the image over √(width · height) of the true landmarks, in per cent."""
+    found, true = 60 * rng.random((2, 68, 2)), 60 * rng.random((2, 68, 3))
+    people = [{"identity": 7, "yaw": -30.0, "pitch": 5.0}, {"identity": 9, "yaw": 60.0, "pitch": -4.0}]
+    made = [{**who, "landmarks": torch.from_numpy(at)} for who, at in zip(people, true, strict=True)]
+    about = {"name": "vrn", "test_set": "tiny", "variant": "plain"}
+    frame = volume_studies.landmark_rows(torch.from_numpy(found), made, **about)
+    for number, row in enumerate(frame.to_dict("records")):
+        distances = [math.dist(found[number, k], true[number, k, :2]) for k in range(68)]
+        across, down = (max(axis) - min(axis) for axis in true[number].T[:2].tolist())
+        wanted = 100 * sum(distances) / 68 / math.sqrt(across * down)
+        assert row.pop("value") == pytest.approx(wanted)
+        told = {"model": "vrn", "test_set": "tiny", "variant": "plain", "sample": number}
+        assert row == {**people[number], **told, "metric": "landmarks", "normaliser": "landmark-box"}
+    assert len(frame) == 2
 
 
 def test_a_rule_that_keeps_the_wrong_body_is_found_out(model, samples):
