@@ -62,7 +62,7 @@ def bad_files(tmp_path_factory):
         (["whole.jpg", "--box", "9", "9", "3", "3"], "the box of whole.jpg"),
         (["whole.jpg", "--landmarks", "points.txt"], "points.txt does not hold 68 lines"),
         (["whole.jpg", "--landmarks", "gone.txt"], 'gone.txt does not exist: give a file of 68 lines "x y"'),
-        (["whole.jpg", "--landmarks", "short.txt"], "short.txt holds 67 lines of 2 numbers: write 68 lines"),
+        (["whole.jpg", "--landmarks", "short.txt"], "short.txt holds 67 × 2 numbers: write 68 lines"),
         (["whole.jpg", "--landmarks", "none.txt"], 'none.txt holds nothing: write 68 lines "x y", in pixels'),
         (["whole.jpg", *BOX, "-o", "face.stl"], "the extension must be one of .glb, .obj, .ply"),
         (["whole.jpg", *BOX, "-o", "text.jpg/face.glb"], "text.jpg is not a folder"),

@@ -207,6 +207,6 @@ def _read_landmarks(path: str):
     except ValueError as error:
         raise ValueError(f"{path} does not hold 68 lines of two numbers ({error})") from error
     if len(found) != 68 or found.shape[1] not in (2, 3):
-        lines = f"{len(found)} lines of {found.shape[1]} numbers" if found.size else "nothing"
+        lines = f"{len(found)} × {found.shape[1]} numbers" if found.size else "nothing"
         raise ValueError(f'{path} holds {lines}: write 68 lines "x y", in pixels of the photo')
     return found
