@@ -137,3 +137,14 @@ def test_results_without_an_evaluation_say_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "REPORTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="make report PROFILE=small ONLY=30"):
         readme.results("small")
+
+
+def test_a_row_links_the_notebook_that_shows_it():
+    for label, notebook in (
+        ("prn prior", "10_prn"),
+        ("prn wide", "15_rotation"),
+        ("prn wide prior", "15_rotation"),
+        ("coefficients wide two photos", "14_coefficients"),
+        ("mean-face", "30_evaluation"),
+    ):
+        assert readme._linked(label) == f"[{label}](notebooks/{notebook}.ipynb)"

@@ -12,9 +12,10 @@ from facet.files import write_text
 from facet.paths import NOTEBOOKS, REPORTS, ROOT
 
 README = ROOT / "README.md"
-# The notebook that a system's row links, by its number.
+# The notebook that a system's row links, by its number; a variant that another one shows has its own.
 SHOWN_IN = {
     "prn": "10",
+    "prn wide": "15",
     "mobile": "11",
     "twoview": "11",
     "rotation": "15",
@@ -176,7 +177,8 @@ def _glance(rows) -> str:
 
 
 def _linked(label: str) -> str:
-    number = SHOWN_IN.get(label.split()[0], "30")
+    name, *rest = label.split()
+    number = SHOWN_IN.get(" ".join([name, *rest[:1]])) or SHOWN_IN.get(name, "30")
     found = sorted(NOTEBOOKS.glob(f"{number}_*.ipynb"))
     return f"[{label}](notebooks/{found[0].name})" if found else label
 
