@@ -27,7 +27,7 @@ LAYERS = (
     "evaluation",
     "studies",
     "pictures portraits figures viewers sheets people_sheets volume_sheets coefficient_pictures "
-    "rotation_sheets sliders",
+    "rotation_sheets group_sheets sliders",
     "report jobs notebooks page readme execute",
     "cli cli_photos",
 )

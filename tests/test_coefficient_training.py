@@ -21,6 +21,7 @@ from facet.face_model import compact, files, load, vertices_from_map
 from facet.face_model.once import once_for
 from facet.files import sha256
 from facet.reconstruction import by_coefficients, photos
+from facet.reconstruction.landmarks import landmarks_of_crops
 from facet.rendering import downsample
 from facet.synthetic.batches import Batches
 from facet.synthetic.dataset import open_pictures
@@ -222,6 +223,17 @@ def test_scores_are_those_of_the_vertices_and_the_picture(answer):
     assert score["refined"]["photo", "levels"] < score["fit"]["photo", "levels"]
     assert len(frames["fit"][frames["fit"]["metric"] == "photo"]) == 2
     assert scoring.answers(answer, images).shape == fit.shape
+    finder = networks.build("landmarks", image_size=SIZE, width=0.05).eval()
+    losses = {"one": loss, "other": by_coefficients.photo_loss(loss.renderer, loss.layout, SIZE)}
+    table = scoring.refinements(answer, finder, samples, model, losses, steps=2, test_set="tiny")
+    assert table["variant"].unique().tolist() == ["", "one", "other"]
+    found = landmarks_of_crops(finder, images)
+    targets = scoring.targets_of(images, found, SIZE)
+    expected = scoring.refined(losses["other"], scoring.answers(answer, images), targets, 2)
+    expected = scoring.rows(expected, samples, model, loss, targets, name="coefficients", test_set="tiny")
+    np.testing.assert_allclose(table[table["variant"] == "other"]["value"], expected["value"], rtol=1e-5)
+    plain = table[table["variant"] == ""]["value"].to_numpy()
+    assert (plain != table[table["variant"] == "one"]["value"].to_numpy()).any()
 
 
 # Reconstruction

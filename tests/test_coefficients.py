@@ -18,6 +18,7 @@ from facet.face_model.decimate import decimate
 from facet.geometry import rotation_matrix
 from facet.networks.coefficients import BACKBONES, load_imagenet
 from facet.networks.layout import AMBIENT, Layout
+from facet.reconstruction import by_coefficients
 from facet.rendering import downsample, interpolate, rasterise
 from facet.synthetic.poses import Camera
 
@@ -462,6 +463,23 @@ def test_refinement_explains_the_photo_and_finds_light(renderer, layout):
     assert torch.equal(refine(loss, start, target, steps=0)[0], start)
     with pytest.raises(ValueError, match="-1 steps"):
         refine(loss, start, target, steps=-1)
+
+
+def test_what_facet_reconstruct_goes_down_does_not_follow_wrong_landmarks(renderer, layout):
+    """Ten of the 68 landmarks, those of the mouth, are a tenth of the crop off, as behind a mask."""
+    true = some(layout, torch.Generator().manual_seed(8), 1, pose=0.2)
+    marks = renderer.landmarks(layout.read(true), SIZE)[..., :2]
+    target = {"landmarks": marks.clone()}
+    target["landmarks"][:, 48:58, 1] += 0.1 * SIZE
+    robust = by_coefficients.photo_loss(renderer, layout, SIZE, Weights(photo=0.0))
+    assert robust.outliers == by_coefficients.OUTLIERS > 0
+    assert by_coefficients.photo_loss(renderer, layout, SIZE).weights == Weights(photo=by_coefficients.PHOTO)
+    apart = []
+    for loss in (robust, CoefficientLoss(renderer, layout, SIZE, Weights(photo=0.0))):
+        numbers = refine(loss, 0.9 * true, target, steps=60)[0]
+        found = renderer.landmarks(layout.read(numbers), SIZE)[..., :2]
+        apart.append(float((found - marks)[:, 48:58].norm(dim=2).mean()))
+    assert apart[0] < 0.5 * apart[1]
 
 
 def test_photos_of_one_person_share_their_identity_and_nothing_else(renderer, layout):

@@ -51,6 +51,18 @@ def other_home(folder, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", home / "data" / "cache")
 
 
+def test_several_sets_are_made_by_the_same_processes(people, tmp_path, monkeypatch):
+    before = contents(tiny().folder)
+    other_home(tmp_path, monkeypatch)
+    sets, told = [tiny(), tiny("validation", people=2)], []
+    dataset.make_all(sets, workers=2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert contents(sets[0].folder) == before
+    assert len(contents(sets[1].folder)) == 2
+    dataset.make_all(sets, workers=2, progress=lambda *_: told.append("again"))
+    assert len(told) == 3
+
+
 def test_shards_do_not_depend_on_who_makes_them(people, tmp_path, monkeypatch):
     """One process in order; one process backwards; two processes: the same bytes."""
     before = contents(tiny().folder)

@@ -6,7 +6,7 @@ from tiny_people import atelier
 
 from facet import face_model
 from facet.crop import crop_box
-from facet.synthetic import portrait, sitting
+from facet.synthetic import interventions, portrait, sitting
 from facet.synthetic.occluders import KINDS
 from facet.synthetic.poses import Poses
 from facet.synthetic.subjects import Subjects, Views
@@ -157,7 +157,7 @@ def test_eyes_turn_together():
 
 def test_lips_keep_their_contrast_on_other_skins(two):
     given = sitting.varied(*two, 3)[0]
-    cast = sitting.toned(given, [float(two[0].skin.melanin[0]), 0.2, 0.9])
+    cast = interventions.toned(given, [float(two[0].skin.melanin[0]), 0.2, 0.9])
     same(given, sitting.varied(*two, 3)[0])
     before = two[0].skin.lips[0, :3]
     torch.testing.assert_close(cast.skin.lips[0, :3], before)

@@ -132,17 +132,19 @@ def test_a_person_alone_in_a_chunk_is_shown_somebody_elses_side_photo():
         return pd.DataFrame()
 
     worker = object.__new__(study._Worker)
-    worker.test_set = SimpleNamespace(person=everybody.get, pictures=range(6))
+    worker.test_set = SimpleNamespace(
+        name="toy", person=everybody.get, pictures=range(6), views=((0, 1), (0, 2))
+    )
     worker.systems = [study.System("twoview", network=SimpleNamespace(views=2), side="another's")]
     worker.icp_people, worker._score = 0, score
-    worker(range(5))
-    worker(range(5, 6))
+    worker("toy", range(5))
+    worker("toy", range(5, 6))
     assert [number for number, _ in seen] == list(range(6))
     for (_, side), other in zip(seen, (1, 2, 3, 4, 0, 0), strict=True):
         assert torch.equal(side, everybody[other][1]["images"][3:])
     worker.test_set.pictures = range(1)
     with pytest.raises(ValueError, match="nobody else's side photo can be shown of one person"):
-        worker(range(1))
+        worker("toy", range(1))
 
 
 def test_an_unknown_side_is_refused():
@@ -269,6 +271,25 @@ def test_rows_are_those_of_evaluate(systems):
     columns = ["model", "metric", "normaliser", "sample", "identity", "yaw"]
     pd.testing.assert_frame_equal(found[columns], expected[columns])
     np.testing.assert_allclose(found["value"], expected["value"], rtol=1e-6)
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_several_sets_are_scored_as_each_alone(systems):
+    names = [f"{study.FRONT_2} bearded", study.FRONT_2]
+    options = {"people": 6, "image_size": SIZE, "workers": 1}
+    found = study.score(systems[:2], names, **options)
+    alone = pd.concat([study.score([one], name, **options) for one in systems[:2] for name in names])
+    pd.testing.assert_frame_equal(found, alone.reset_index(drop=True))
+    exact = found[(found["metric"] == "exact") & (found["normaliser"] == "mm")]
+    values = exact.set_index(["model", "test_set"])["value"]
+    still, moved = (
+        abs(values[model, names[0]].to_numpy() - values[model, names[1]].to_numpy()).max()
+        for model in ("mean-face-true-pose", "mobile")
+    )
+    assert still == 0 < moved  # the same faces, other pictures of them
+    with pytest.raises(ValueError, match="'synthetic-v2-front in furs' is not one of"):
+        study.score(systems, [study.FRONT_2, f"{study.FRONT_2} in furs"], **options)
 
 
 @pytest.mark.assets

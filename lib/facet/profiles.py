@@ -21,7 +21,7 @@ TRAINED_BY = (
 # Of notebooks, how many:
 SHOWN = (
     *("volume_people", "bump_people", "florence_people", "fitted_people", "icp_people", "photos"),
-    *("render_heads", "bootstrap", "speed_repeats"),
+    *("changed_people", "changed_fitted", "changes", "render_heads", "bootstrap", "speed_repeats"),
 )
 SPLITS = ("train", "val", "test")
 FROM_ZERO = ("halve_every", "patience", "seed")  # of the numbers; all others are above 0

@@ -61,6 +61,9 @@ class CoefficientLoss(nn.Module):
             glasses).
         over: "face" or "image", what the photo's term is averaged over, see above.
         attention: weigh the photo's pixels by how much they look like this face's skin.
+        outliers: c in hundredths of the crop's side: a landmark d away costs c² log(1 + d²/c²) instead of d²
+            (the likelihood of Cauchy's distribution instead of Gauss'), so that those which are found in the
+            wrong place, as behind a mask, do not draw the face after them. 0 takes squares.
         labels: map points for the term `vertices`, or None.
     """
 
@@ -74,6 +77,7 @@ class CoefficientLoss(nn.Module):
         squared: bool = True,
         over: str = "face",
         attention: bool = False,
+        outliers: float = 0.0,
         labels: MapPoints | None = None,
         sigma: float = SIGMA,
         gamma: float = GAMMA,
@@ -83,7 +87,7 @@ class CoefficientLoss(nn.Module):
             raise ValueError(f"over must be one of {', '.join(OVER)}, got {over!r}")
         self.renderer, self.layout, self.image_size = renderer, layout, image_size
         self.weights, self.labels = weights or Weights(), labels
-        self.squared, self.over, self.attention = squared, over, attention
+        self.squared, self.over, self.attention, self.outliers = squared, over, attention, outliers
         self.sigma, self.gamma = sigma, gamma
         if self.weights.vertices and labels is None:
             raise ValueError("the term vertices needs labels")
@@ -112,7 +116,10 @@ class CoefficientLoss(nn.Module):
         w, found, coefficients = self.weights, {}, self.layout.read(numbers.float())
         if w.landmarks:
             apart = self.renderer.landmarks(coefficients, self.image_size)[..., :2] - target["landmarks"]
-            found["landmarks"] = (100 * apart / self.image_size).square().sum(2).mean()
+            squares = (100 * apart / self.image_size).square().sum(2)
+            if bound := self.outliers**2:
+                squares = bound * torch.log1p(squares / bound)
+            found["landmarks"] = squares.mean()
         if w.photo:
             photo = target["photo"]
             picture = self.renderer.picture(

@@ -5,7 +5,7 @@ Every fit is given the same landmarks, those of a detector: true places with Gau
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -91,6 +91,33 @@ def refined(
         whose = person[some] - person[start]
         parts.append(refine(loss, numbers[some], target, steps=steps, person=whose)[0])
     return torch.cat(parts)
+
+
+def refinements(
+    network: nn.Module,
+    finder: nn.Module,
+    samples: Sequence[dict],
+    model,
+    losses: Mapping[str, CoefficientLoss],
+    *,
+    steps: int,
+    test_set: str,
+) -> pd.DataFrame:
+    """Tidy rows of a network's answers, and of what each loss makes of them in so many steps.
+
+    Args:
+        finder: the landmark network; losses: name → loss; the name becomes the variant.
+    """
+    images = torch.stack([sample["images"] for sample in samples])
+    numbers, size = answers(network, images), images.shape[-1]
+    marks = torch.cat([landmarks_of_crops(finder, some) for some in images.split(BATCH)])
+    targets = targets_of(images, marks, min(PHOTO_SIZE, size))
+    found = {"": numbers} | {k: refined(loss, numbers, targets, steps) for k, loss in losses.items()}
+    judge, about = next(iter(losses.values())), {"name": network.name, "test_set": test_set}
+    return pd.concat(
+        [rows(some, samples, model, judge, targets, variant=name, **about) for name, some in found.items()],
+        ignore_index=True,
+    )
 
 
 def targets_of(images: Tensor, landmarks: Tensor, size: int) -> dict[str, Tensor]:

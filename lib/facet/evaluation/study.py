@@ -24,15 +24,19 @@ from facet.face_model import FaceModel, load
 from facet.profiles import Profile
 from facet.reconstruction.pipeline import REFINE
 from facet.reconstruction.prior import NOISE
-from facet.synthetic.test_sets import FLORENCE, FLORENCE_2, PAIRS, PAIRS_2, TestSet, florence, pairs
+from facet.synthetic import test_sets
+from facet.synthetic.factors import CHANGES
+from facet.synthetic.test_sets import FLORENCE, FLORENCE_2, FRONT_2, PAIRS, PAIRS_2, TestSet
 
 OPEN = {
-    PAIRS: pairs,
-    FLORENCE: florence,
-    PAIRS_2: partial(pairs, generation=2),
-    FLORENCE_2: partial(florence, generation=2),
+    PAIRS: test_sets.pairs,
+    FLORENCE: test_sets.florence,
+    PAIRS_2: partial(test_sets.pairs, generation=2),
+    FLORENCE_2: partial(test_sets.florence, generation=2),
+    FRONT_2: test_sets.front,
+    **{f"{FRONT_2} {change}": partial(test_sets.front, change=change) for change in CHANGES},
 }
-CHUNK = {PAIRS: 5, PAIRS_2: 5, FLORENCE: 2, FLORENCE_2: 2}  # people a task
+CHUNK = {FLORENCE: 2, FLORENCE_2: 2}  # people a task; else 5
 # What stands in notebook 30: everything that gives a face in the face model's own correspondence.
 TRAINED = (
     ("prn", ""), ("prn", "longer"), ("prn", "all-poses"), ("prn", "wide"), ("mobile", ""), ("twoview", ""),
@@ -141,7 +145,7 @@ def systems(profile: Profile, names: Sequence[tuple[str, str]] = TRAINED, **opti
 
 def score(
     systems: Iterable[System],
-    test_set: str,
+    test_set: str | Sequence[str],
     *,
     people: int,
     image_size: int,
@@ -149,11 +153,11 @@ def score(
     workers: int = 2,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Tidy rows of every system on the first people of a frozen set.
+    """Tidy rows of every system on the first people of a frozen set, or of several sets.
 
     Args:
-        systems: that fit the set: those of two photos need pairs.
-        test_set: PAIRS or FLORENCE.
+        systems: that fit the sets: those of two photos need pairs.
+        test_set: names of OPEN.
         people: how many; pictures that are not in the cache are rendered first.
         image_size: of the networks.
         icp_people: for so many of them the ICP error too, but for readings that are between the bare map and
@@ -162,21 +166,25 @@ def score(
         device: of the networks.
 
     Returns:
-        As `evaluate`, with the columns KEPT; in the order of systems, samples and measures.
+        As `evaluate`, with the columns KEPT; in the order of systems, sets, samples and measures.
 
     Raises:
-        ValueError: the set is unknown, or has one photo a sample and a system reads two.
+        ValueError: a set is unknown, or has one photo a sample and a system reads two.
     """
-    systems = list(systems)
-    if test_set not in OPEN:
-        raise ValueError(f"test set {test_set!r} is not one of {', '.join(OPEN)}")
-    OPEN[test_set](image_size, people, workers=workers)  # rendered here, once
-    starts = range(0, people, CHUNK[test_set])
-    tasks = [range(start, min(people, start + CHUNK[test_set])) for start in starts]
-    arguments = (systems, test_set, people, image_size, icp_people, device)
+    systems, names = list(systems), [test_set] if isinstance(test_set, str) else list(test_set)
+    for name in names:
+        if name not in OPEN:
+            raise ValueError(f"test set {name!r} is not one of {', '.join(OPEN)}")
+        OPEN[name](image_size, people, workers=workers)  # rendered here, once
+    tasks = [
+        (name, range(start, min(people, start + CHUNK.get(name, 5))))
+        for name in names
+        for start in range(0, people, CHUNK.get(name, 5))
+    ]
+    arguments = (systems, people, image_size, icp_people, device)
     if workers < 2 or len(tasks) < 2 or device != "cpu":
         worker = _Worker(*arguments)
-        frames = [worker(task) for task in tasks]
+        frames = [worker(*task) for task in tasks]
     else:
         import multiprocessing
 
@@ -186,10 +194,11 @@ def score(
     order = {(system.name, system.variant): number for number, system in enumerate(systems)}
     frame = pd.concat(frames, ignore_index=True)
     rank = pd.Series(list(zip(frame["model"], frame["variant"], strict=True))).map(order)
+    where = frame["test_set"].map({name: number for number, name in enumerate(names)})
     return (
-        frame.assign(rank=rank)
-        .sort_values(["rank", "sample"], kind="stable")
-        .drop(columns="rank")
+        frame.assign(rank=rank, where=where)
+        .sort_values(["rank", "where", "sample"], kind="stable")
+        .drop(columns=["rank", "where"])
         .reset_index(drop=True)
     )
 
@@ -227,23 +236,26 @@ def look(system: System, samples: Sequence[dict], model: FaceModel) -> Look:
 
 
 class _Worker:
-    """Scores all systems on some people."""
+    """Scores all systems on some people of a set."""
 
-    def __init__(self, systems, test_set: str, people: int, image_size: int, icp_people: int, device: str):
+    def __init__(self, systems, people: int, image_size: int, icp_people: int, device: str):
         self.model = load()
-        self.test_set: TestSet = OPEN[test_set](image_size, people, model=self.model)
-        if len(self.test_set.views[0]) < max(system.photos for system in systems):
-            raise ValueError(
-                f"{test_set} has one photo a sample: a system of two photos cannot be scored on it"
-            )
+        self.people, self.image_size = people, image_size
         self.systems, self.icp_people, self.device = systems, icp_people, device
+        self.test_set: TestSet | None = None  # the one that was asked for last
         for system in systems:
             if system.network is not None:
                 system.network.to(device).eval()
             if system.finder is not None:
                 system.finder.to(device).eval()
 
-    def __call__(self, people: range) -> pd.DataFrame:
+    def __call__(self, test_set: str, people: range) -> pd.DataFrame:
+        if self.test_set is None or self.test_set.name != test_set:
+            self.test_set = OPEN[test_set](self.image_size, self.people, model=self.model)
+        if len(self.test_set.views[0]) < max(system.photos for system in self.systems):
+            raise ValueError(
+                f"{test_set} has one photo a sample: a system of two photos cannot be scored on it"
+            )
         samples = {number: self.test_set.person(number) for number in people}
         if len(people) == 1 and any(system.side == "another's" for system in self.systems):
             other = (people[0] + 1) % len(self.test_set.pictures)
@@ -307,5 +319,5 @@ def _begin(*arguments) -> None:
     _worker = _Worker(*arguments)
 
 
-def _work(people: range) -> pd.DataFrame:
-    return _worker(people)
+def _work(task: tuple[str, range]) -> pd.DataFrame:
+    return _worker(*task)

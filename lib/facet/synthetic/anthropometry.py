@@ -160,6 +160,11 @@ def typology_angle(melanin: Tensor) -> Tensor:
     return 60 - 120 * melanin
 
 
+def melanin_of(angle: Tensor) -> Tensor:
+    """`Skin.melanin` of skins with these typology angles in degrees."""
+    return (60 - angle) / 120
+
+
 def tones(melanin: Tensor) -> Tensor:
     """(N,) index into TONES of skins."""
     return torch.bucketize(typology_angle(melanin), torch.tensor(TONE_EDGES))

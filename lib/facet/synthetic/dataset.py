@@ -8,6 +8,7 @@ whole.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -147,25 +148,36 @@ def open_pictures(description: Description, *, workers: int = 2, progress=None) 
 
 def make(description: Description, *, workers: int = 2, progress=None, only: slice | None = None) -> None:
     """Make the missing shards (`only` some of them, to share the work between machines)."""
+    _make([(description, k) for k in range(description.shards)[only or slice(None)]], workers, progress)
+
+
+def make_all(descriptions: Iterable[Description], *, workers: int = 2, progress=None) -> None:
+    """Make the missing shards of several data sets, as `make`, by the same processes."""
+    _make([(each, k) for each in descriptions for k in range(each.shards)], workers, progress)
+
+
+def _make(wanted: list[tuple[Description, int]], workers: int, progress) -> None:
     cache.ensure()
-    everything = range(description.shards)[only or slice(None)]
-    missing = [k for k in everything if not _is_made(description, k)]
+    missing = [work for work in wanted if not _is_made(*work)]
     if not missing:
         return
-    done = len(everything) - len(missing)
+    done = len(wanted) - len(missing)
     if workers < 2 or len(missing) < 2:
-        studio = open_studio(description.generation, load())
-        for shard in missing:
-            make_shard(description, shard, studio)
+        studios = {}
+        for description, shard in missing:
+            generation = description.generation
+            if generation not in studios:
+                studios[generation] = open_studio(generation, load())
+            make_shard(description, shard, studios[generation])
             done += 1
-            _report(progress, done, len(everything))
+            _report(progress, done, len(wanted))
         return
     import multiprocessing
 
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _one_thread) as pool:
-        for _ in pool.imap_unordered(_make_in_worker, [(description, shard) for shard in missing]):
+        for _ in pool.imap_unordered(_make_in_worker, missing):
             done += 1
-            _report(progress, done, len(everything))
+            _report(progress, done, len(wanted))
 
 
 def open_studio(generation: int, model: FaceModel, device: str | torch.device = "cpu"):
@@ -252,6 +264,20 @@ def read_bank(split: str) -> dict[str, Tensor]:
         return {k.split(".", 1)[1]: handle.get_tensor(k) for k in handle.keys() if k.startswith(split)}  # noqa: SIM118
 
 
+def read_tables(description: Description) -> tuple[portrait.Cast, portrait.Shots]:
+    """Everything that was drawn for the people of a data set of the second generation, its shards there."""
+    from safetensors.torch import load_file
+
+    casts, shots = [], []
+    for shard in range(description.shards):
+        state = load_file(shard_files(description, shard)[1])
+        casts.append(portrait.Cast.from_state(state))
+        shots.append(portrait.Shots.from_state(state))
+        shots[-1].views.subject += shard * description.shard
+    cast, shots = (_joined(bundles) for bundles in (casts, shots))
+    return cast.rows(slice(description.people)), shots.rows(shots.views.subject < description.people)
+
+
 def shard_files(description: Description, shard: int) -> tuple[Path, Path]:
     """Pictures and parameters of a shard."""
     stem = description.folder / f"{shard:05d}"
@@ -295,6 +321,12 @@ def _read(description: Description) -> Pictures:
 def _join(tables: list):
     names = tables[0].__dict__
     return type(tables[0])(**{name: torch.cat([getattr(table, name) for table in tables]) for name in names})
+
+
+def _joined(bundles: list):
+    """Bundles of tables one below the other."""
+    states = [bundle.state() for bundle in bundles]
+    return type(bundles[0]).from_state({name: torch.cat([s[name] for s in states]) for name in states[0]})
 
 
 def _is_made(description: Description, shard: int) -> bool:

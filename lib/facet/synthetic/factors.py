@@ -10,27 +10,25 @@ one group of factors no longer varies:
     things      no glasses, no hats, nothing before the face
     camera      orthographic, before an even grey; lens, sensor and file do nothing
 
-"without beards" takes beards and moustaches alone; in "bearded" every man wears a beard. Where a change moves
-the landmarks in the picture, the crop is moved with them, so that it frames the new face as the old crop did
-the old face, jitter included.
+"without beards" takes beards and moustaches alone; in "bearded" every man wears a beard; `interventions` has
+those that set one thing of everybody. Where a change moves the landmarks in the picture, the crop is moved
+with them, so that it frames the new face as the old crop did the old face, jitter included.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from facet.crop import Box, crop_box
-from facet.face_model import FaceModel
 from facet.rendering.shading import LUMINANCE, front_normals, soft_light, spherical_harmonics, toward
 from facet.synthetic.finish import Finish
+from facet.synthetic.framing import framed_as
+from facet.synthetic.interventions import INTERVENTIONS, Change
 from facet.synthetic.occluders import KINDS
 from facet.synthetic.portrait import Atelier, Cast, Shots
 from facet.synthetic.rooms import PLAIN
 from facet.synthetic.skin import PIGMENT
 from facet.synthetic.skin_chart import MOUNDS
-from facet.synthetic.subjects import Subjects, Views
 
 GROUPS = ("hair", "skin", "expression", "light", "things", "camera")
 NOTHING = ("texture", "mix", "haemoglobin", "warmth", "relief", "spots", "wrinkles", "makeup")
@@ -95,7 +93,7 @@ def _skin(atelier: Atelier, cast: Cast, shots: Shots) -> tuple[Cast, Shots]:
 def _expression(atelier: Atelier, cast: Cast, shots: Shots) -> tuple[Cast, Shots]:
     subjects = cast.subjects
     still = replace(subjects, alpha_exp=torch.zeros_like(subjects.alpha_exp))
-    views = _framed(atelier.model, subjects, still, shots.views, shots.views)
+    views = framed_as(atelier.model, subjects, still, shots.views, shots.views)
     stance = replace(shots.stance, neck=torch.zeros_like(shots.stance.neck))
     return replace(cast, subjects=still), replace(shots, views=views, stance=stance)
 
@@ -120,7 +118,7 @@ def _things(atelier: Atelier, cast: Cast, shots: Shots) -> tuple[Cast, Shots]:
 def _camera(atelier: Atelier, cast: Cast, shots: Shots) -> tuple[Cast, Shots]:
     views = shots.views
     far = replace(views, distance=torch.full_like(views.distance, torch.inf))
-    views = _framed(atelier.model, cast.subjects, cast.subjects, views, far)
+    views = framed_as(atelier.model, cast.subjects, cast.subjects, views, far)
     views = replace(views, background=torch.full_like(views.background, PLAIN))
     return cast, replace(shots, views=views, finish=Finish.plain(len(shots)))
 
@@ -145,7 +143,7 @@ def _bearded(atelier: Atelier, cast: Cast, shots: Shots) -> tuple[Cast, Shots]:
     return replace(cast, outfit=replace(outfit, beard=beard, moustache=moustache)), shots
 
 
-CHANGES: dict[str, Callable[[Atelier, Cast, Shots], tuple[Cast, Shots]]] = {
+CHANGES: dict[str, Change] = {
     "without hair": _hair,
     "without skin": _skin,
     "without expression": _expression,
@@ -154,25 +152,9 @@ CHANGES: dict[str, Callable[[Atelier, Cast, Shots], tuple[Cast, Shots]]] = {
     "without camera": _camera,
     "without beards": _beards,
     "bearded": _bearded,
+    **INTERVENTIONS,
 }
 
 
 def _none(items: Tensor) -> Tensor:
     return torch.full_like(items, -1)
-
-
-def _framed(model: FaceModel, old: Subjects, new: Subjects, before: Views, after: Views) -> Views:
-    """Views `after` of the new faces, cropped to frame these as `before` framed the old faces."""
-    was, now = _box(model, old, before), _box(model, new, after)
-    scale = was.size / now.size
-    shift = was.centre - scale[:, None] * now.centre
-    matrix = torch.cat([scale[:, None, None] * torch.eye(2), shift[:, :, None]], dim=2)
-    camera = after.camera().moved(matrix)
-    return replace(after, scale=camera.scale, centre=camera.centre)
-
-
-def _box(model: FaceModel, subjects: Subjects, views: Views) -> Box:
-    """The square around the landmarks of views, pixels of their crops."""
-    chosen = subjects.rows(views.subject)
-    marks = model.blend(chosen.alpha_id, chosen.alpha_exp)[:, model.landmarks]
-    return crop_box(views.project(marks)[0])

@@ -70,6 +70,7 @@ def draw_occluders(
     *,
     share: float = SHARE,
     hair: Tensor | None = None,
+    kind: str = "",
 ) -> Occluder:
     """Occluders of a share of the pictures.
 
@@ -77,13 +78,16 @@ def draw_occluders(
         landmarks: (M, 68, 2) float32, pixels of the pictures to be painted; hidden ones where they project.
         share: of the pictures that have one.
         hair: (M, 3) linear colours of strands; None draws browns and blacks.
+        kind: one of KINDS that all of them are of; "" draws it.
     """
     count = len(landmarks)
     table = _nothing(landmarks)
-    kind = torch.multinomial(
+    drawn = torch.multinomial(
         torch.tensor((0.0, *WEIGHTS)), max(count, 1), replacement=True, generator=generator
     )
-    table.kind = kind[:count] * (torch.rand(count, generator=generator) < share)
+    if kind:
+        drawn = torch.full_like(drawn, KINDS.index(kind))
+    table.kind = drawn[:count] * (torch.rand(count, generator=generator) < share)
     table.seed = torch.randint(2**31 - 1, (count,), generator=generator)
     for number, (name, build) in enumerate(BUILDERS.items(), 1):
         rows = (table.kind == number).nonzero()[:, 0]

@@ -11,11 +11,11 @@ from facet.face_model import UVSampler
 from facet.synthetic import portrait
 from facet.synthetic.dataset import TOGETHER, read_bank
 from facet.synthetic.finish import Finish
+from facet.synthetic.framing import landmarks_of
 from facet.synthetic.occluders import KINDS, Occluder, draw_occluders
 from facet.synthetic.portrait import Atelier, Cast, Shots
 from facet.synthetic.poses import Poses
 from facet.synthetic.render import context_size
-from facet.synthetic.skin_paint import tone
 from facet.synthetic.truth import Truth, truth_of
 
 
@@ -155,15 +155,6 @@ def gazing(names: Sequence[str], aside: Tensor, up: Tensor) -> Tensor:
     return alpha
 
 
-def toned(cast: Cast, melanin: Sequence[float]) -> Cast:
-    """The cast with other melanin (N,); lips change as the skin does, channel by channel."""
-    cast, melanin = cast.rows(slice(None)), torch.as_tensor(melanin)
-    before, after = (tone(m, cast.skin.haemoglobin, cast.skin.warmth) for m in (cast.skin.melanin, melanin))
-    cast.skin.lips = torch.cat([cast.skin.lips[:, :3] * after / before, cast.skin.lips[:, 3:]], dim=1)
-    cast.skin.melanin = melanin
-    return cast
-
-
 def aged(atelier: Atelier, row: int, years: Sequence[float], *, seed: int = 0) -> Cast:
     """One person of the training bank at other ages, all drawn with the same random numbers.
 
@@ -200,7 +191,5 @@ def occluders(atelier: Atelier, cast: Cast, shots: Shots, *, size: int, seed: in
 
 
 def landmarks(atelier: Atelier, cast: Cast, shots: Shots, *, shift: float = 0.0) -> Tensor:
-    """(M, 68, 3) where the landmarks project, hidden or not; z is 0 in the plane of the head's origin."""
-    people = cast.subjects.rows(shots.views.subject)
-    marks = atelier.model.blend(people.alpha_id, people.alpha_exp)[:, atelier.model.landmarks]
-    return shots.views.project(marks, shift)[0]
+    """(M, 68, 3) where the landmarks project, see `framing.landmarks_of`."""
+    return landmarks_of(atelier.model, cast.subjects, shots.views, shift)

@@ -3,6 +3,8 @@
     synthetic-v1-pairs     200 people × (front + left), (front + right): TwoView's poses
     synthetic-v1-florence  50 other people × 27 poses, perspective: Rotation's poses, one photo a sample
     synthetic-v2-…         the same people and poses, as the second generation photographs them
+    synthetic-v2-front     the pairs' people, a front photo alone; "synthetic-v2-front in glasses" and so on:
+                           the same photos after one of `factors.CHANGES`
 
 Crops are jittered as a detector's are. Identities are full-detail heads outside the training bank, some
 with skins, backgrounds and lights that training never shows. The truth is bare skin; in sets asked for with
@@ -24,6 +26,7 @@ from facet.synthetic.render import truth_vertices
 FLORENCE_FIRST = 200  # the first row of the test bank that the florence set uses
 PAIRS, FLORENCE = "synthetic-v1-pairs", "synthetic-v1-florence"
 PAIRS_2, FLORENCE_2 = "synthetic-v2-pairs", "synthetic-v2-florence"
+FRONT_2 = "synthetic-v2-front"
 
 
 @dataclass
@@ -123,6 +126,30 @@ def florence(
     )  # fmt: skip
     shown = tuple((k,) for k in range(27))
     return _opened({1: FLORENCE, 2: FLORENCE_2}[generation], description, shown, model, beards, options)
+
+
+def front(
+    image_size: int,
+    people: int = 200,
+    *,
+    model: FaceModel | None = None,
+    change: str = "",
+    split: str = "test",
+    **options,
+) -> TestSet:
+    """`synthetic-v2-front` (see `pairs`): one photo a sample and person, after a change of factors.
+
+    Args:
+        split: "validation" for people on whom choices may be made; the set's name says so.
+    """
+    name = f"{FRONT_2 if split == 'test' else f'{split}-v2-front'} {change}".strip()
+    description = front_description(image_size, people, change, split)
+    return _opened(name, description, ((FRONT,),), model, False, options)
+
+
+def front_description(image_size: int, people: int, change: str = "", split: str = "test") -> Description:
+    """Of the pictures of :func:`front`."""
+    return Description(split, "front", people, image_size, jitter=True, generation=2, change=change)
 
 
 def _opened(
