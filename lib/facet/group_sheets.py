@@ -61,7 +61,7 @@ def plot_changes(found: pd.DataFrame, changes: Sequence[str], measures: Sequence
         one.set(yticks=range(len(changes)), ylim=(len(changes) - 0.4, -0.6))
         one.set_yticklabels(changes if one is axes[0] else [])
         one.set_xlabel(f"{measure_name(*measure).rsplit(' (', 1)[0]}, after / before")
-    axes[-1].legend(loc="lower right")
+    axes[-1].legend(loc="upper right")
     return figure
 
 
