@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facet import cli
 from facet.reconstruction import photos
 
 BOX = ["--box", "180", "87", "270", "177"]
@@ -349,3 +350,18 @@ def test_a_reader_that_has_enough_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_wait_without_spinning_unless_told_otherwise(own, monkeypatch):
+    """A command on a busy machine would take ten times as long."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert cli.main(["study"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == (own or "PASSIVE")
+
+
+def test_torch_is_loaded_after_that():
+    done = "import sys, facet.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", done], check=False).returncode == 0

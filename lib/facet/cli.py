@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     0; 1 when a notebook of a report failed; 2 after bad input; 130 when interrupted; 141 when nobody reads.
     """
+    # read when torch is loaded: threads that wait by spinning make a fit ten times slower on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
